@@ -124,8 +124,13 @@ def _read_exactly(read: Callable[[int], bytes], count: int) -> bytes:
     return b"".join(parts)
 
 
-def read_frame(fd: int, *, max_bytes: int = MAX_FRAME) -> tuple[bytes, bytes] | None:
+def read_frame(fd: int, *, max_bytes: int = MAX_FRAME, already: bytes = b"") -> tuple[bytes, bytes] | None:
     """The next frame's kind and body; None at a clean end of the stream.
+
+    Args:
+        fd: to read from.
+        max_bytes: cap on a frame.
+        already: bytes of the frame (at most its four of length) that were read before.
 
     Raises:
         FrameError: too long, or empty.
@@ -135,7 +140,7 @@ def read_frame(fd: int, *, max_bytes: int = MAX_FRAME) -> tuple[bytes, bytes] | 
     def read(count: int) -> bytes:
         return os.read(fd, count)
 
-    first = read(_HEADER)
+    first = already or read(_HEADER)
     if not first:
         return None
     header = first + _read_exactly(read, _HEADER - len(first))
