@@ -1,0 +1,1 @@
+"""Commands, one file a group; each is loaded when it is called."""
