@@ -26,7 +26,6 @@ COOLDOWN = 0.1  # share of the budget over which it falls to FINAL_RATE
 FINAL_RATE = 0.1  # share of the learning rate at the end
 BETA1 = 0.9
 BETA2 = 0.999
-EPSILON = 1e-8
 WEIGHT_DECAY = 0.2
 CLIP = 1.0  # gradient norm
 LABEL_SMOOTHING = 0.1
@@ -173,7 +172,7 @@ class Adam:
             square += (1 - BETA2) * (grad * grad - square)
             if name in DECAYED:
                 weight *= 1 - rate * WEIGHT_DECAY
-            weight -= (rate / unbias1) * mean / (np.sqrt(square / unbias2) + EPSILON)
+            weight -= (rate / unbias1) * mean / (np.sqrt(square / unbias2) + 1e-8)
 
 
 # Training and serving
