@@ -1,0 +1,100 @@
+"""Policies: the parameter sets that decide how much is spent on whom. None of them changes the error guarantee."""
+
+from __future__ import annotations
+
+__all__ = ["FRUGAL", "POLICIES", "STANDARD", "THOROUGH", "Policy", "policy"]
+
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """One way to spend trials.
+
+    Attributes:
+        name: what the contract calls it.
+        alpha: false discovery rate that the whole run keeps, in (0, 1).
+        expected_tests: how many confirmations the error budget is planned for; more of them only get smaller levels,
+            never none.
+        calibration_pairs: A/A pairs at the start.
+        screen_single: thresholds on ``mean·√i / single sd`` after the i-th unpaired screen trial.
+        screen_pair: the same on paired differences.
+        paired_screen_rho: screen by pairs from this within-pair correlation on.
+        prior_df: cap on the degrees of freedom that the A/A noise estimate counts for in the evidence. A small cap is
+            what keeps heavy tails and a changed variance from passing for an effect; the price is power at
+            the first few pairs.
+        grid: effects, in units of the noise sd, that the evidence bets on, with equal weights.
+        max_pairs: confirm pairs at most.
+        futility_effect: the smallest effect of interest, in units of the noise sd.
+        futility_bound: stop when the log-likelihood ratio of that effect against none falls below minus this.
+        estimate_pairs: fresh pairs after a keep, for the effect that is claimed.
+        min_pairs: confirm pairs before a keep, so that diagnostics have something to look at.
+    """
+
+    name: str
+    alpha: float = 0.05
+    expected_tests: int = 60
+    calibration_pairs: int = 20
+    screen_single: tuple[float, ...] = (-0.25, 0.25, 0.75, 1.25)
+    screen_pair: tuple[float, ...] = (0.25, 0.75, 1.25)
+    paired_screen_rho: float = 0.75
+    prior_df: float = 8.0
+    grid: tuple[float, ...] = (0.35, 0.7, 1.4, 2.8)
+    max_pairs: int = 24
+    futility_effect: float = 0.6
+    futility_bound: float = 0.5
+    estimate_pairs: int = 4
+    min_pairs: int = 2
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Policy:
+        """The inverse of :meth:`to_dict`."""
+        known = {f.name for f in fields(cls)}
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items() if k in known}
+        return cls(**values)
+
+
+STANDARD = Policy("standard")
+"""About 2.5 trials a proposal."""
+
+THOROUGH = Policy(
+    "thorough",
+    screen_single=(-0.5, -0.1, 0.3, 0.7, 1.1, 1.4),
+    screen_pair=(0.0, 0.5, 0.9, 1.25),
+    max_pairs=48,
+    futility_effect=0.4,
+    futility_bound=0.7,
+)
+"""About 4.5 trials a proposal, for effects near half the noise sd."""
+
+FRUGAL = Policy(
+    "frugal",
+    screen_single=(0.5, 1.25),
+    screen_pair=(0.75,),
+    max_pairs=12,
+    futility_effect=1.0,
+    futility_bound=0.5,
+    estimate_pairs=2,
+)
+"""One or two trials for most proposals, for trials that take minutes on hardware that runs one at a time."""
+
+POLICIES = {p.name: p for p in (STANDARD, THOROUGH, FRUGAL)}
+
+
+def policy(name: str) -> Policy:
+    """The policy of that name.
+
+    Raises:
+        ValueError: no such policy; names those that there are.
+    """
+    if name not in POLICIES:
+        raise ValueError(f"no policy {name!r}; there are {', '.join(sorted(POLICIES))}")
+    return POLICIES[name]
