@@ -156,3 +156,18 @@ class Observation:
             "readings": {name: reading.as_json() for name, reading in self.readings.items()},
             "phases": [phase.as_json() for phase in self.phases],
         }
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> Observation:
+        """What :meth:`as_json` wrote, without the phases and the sandbox's lists: enough to decide again."""
+        return cls(
+            tree=plain["tree"],
+            seed=plain["seed"],
+            split=plain["split"],
+            readings={name: Reading.from_json(reading) for name, reading in plain["readings"].items()},
+            phases=(),
+            outcome=Outcome(plain["outcome"]),
+            fault=Fault(plain["fault"]),
+            problem=plain["problem"],
+            wall=plain["wall"],
+        )

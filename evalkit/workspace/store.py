@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Self
 
 from evalkit.errors import InfrastructureError, WorkspaceError
-from evalkit.workspace import commits, diffing, materialise, patching, repository, snapshot, trees
+from evalkit.workspace import commits, diffing, hiding, materialise, patching, repository, snapshot, trees
 from evalkit.workspace.change import Change
 from evalkit.workspace.commits import AUTHOR, PlannedCommit
 from evalkit.workspace.database import ObjectDatabase
@@ -101,6 +101,10 @@ class Store:
         return snapshot.snapshot(
             self._database, directory, like=like, cache=self._signatures, caps=self.caps, ignore=ignore
         )
+
+    def with_hidden(self, tree: str, *, base: str, hidden: Sequence[str]) -> str:
+        """See :func:`evalkit.workspace.hiding.with_hidden`."""
+        return hiding.with_hidden(self._database, tree, base, hidden)
 
     def apply_patch(self, tree: str, patch: bytes | str, *, binary: bool = False, strip: int = 1) -> str:
         """See :func:`evalkit.workspace.patching.apply_patch`; text is taken as :attr:`Change.patch` gives it."""

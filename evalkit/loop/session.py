@@ -1,0 +1,201 @@
+"""A session: proposes, verifies, keeps or discards, until the budget of experiments or time is used up.
+
+A session that was killed, interrupted or ran out of time is gone on with by starting another on the same state.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from evalkit.errors import WorkspaceError
+from evalkit.loop.history import past_of
+from evalkit.loop.instructions import instructions_for
+from evalkit.loop.proposing import Briefing, Exhausted, Past, Proposal, ProposalError, Proposer
+from evalkit.measure import fingerprint
+from evalkit.stats.protocols import Need
+from evalkit.verify.calibration import calibrate_run
+from evalkit.verify.examination import Attempt, examine, refuse
+from evalkit.verify.keeping import finish_keep
+from evalkit.verify.verdict import Decision, Reason, Verdict
+from evalkit.verify.workbench import Workbench
+
+__all__ = ["Limits", "Session", "Watcher"]
+
+
+class Watcher(Protocol):
+    """Somebody who is told what happens: a progress display, a log, a test."""
+
+    def calibrating(self, have: int, wanted: int) -> None:
+        """An A/A pair is about to be measured."""
+
+    def proposing(self, experiment: int) -> None:
+        """The proposer is at work."""
+
+    def measuring(self, experiment: int, description: str, need: Need, trials: int) -> None:
+        """A trial or pair is about to be measured."""
+
+    def estimating(self, have: int, wanted: int) -> None:
+        """A fresh pair of a keep is about to be measured."""
+
+    def decided(self, verdict: Verdict) -> None:
+        """An experiment has its verdict."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When a session ends by itself.
+
+    Attributes:
+        experiments: decided in the whole run, or None.
+        seconds: of this session, or None; no experiment begins after that.
+    """
+
+    experiments: int | None = None
+    seconds: float | None = None
+
+
+class Session:
+    """Drives a proposer.
+
+    Args:
+        bench: the open run.
+        proposer: who proposes.
+        watcher: who is told.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        bench: Workbench,
+        proposer: Proposer,
+        watcher: Watcher,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._bench = bench
+        self._proposer = proposer
+        self._watcher = watcher
+        self._clock = clock
+        self._history: list[Past] = [past_of(record.body) for record in bench.ledger.records("decided")]
+
+    def run(self, limits: Limits) -> str:
+        """Run until a limit is reached or the proposer has nothing more; says which, in one sentence."""
+        started = self._clock()
+        self.prepare()
+        while True:
+            if limits.experiments is not None and self._bench.book.experiments >= limits.experiments:
+                return f"{limits.experiments} experiments are done"
+            if limits.seconds is not None and self._clock() - started >= limits.seconds:
+                return f"{limits.seconds:g} seconds are used up"
+            try:
+                self.step()
+            except Exhausted as reason:
+                return str(reason)
+
+    def prepare(self) -> None:
+        """Calibrate where that is missing, and finish what a killed session left half done."""
+        self._calibrate()
+        finish_keep(self._bench, progress=self._watcher.estimating)
+
+    def step(self) -> Verdict:
+        """One experiment: the open one, or a new proposal.
+
+        Raises:
+            Exhausted: the proposer has nothing more to propose.
+        """
+        attempt = self._open_attempt()
+        verdict = self._examine(attempt) if attempt else self._next()
+        self._history.append(past_of(verdict.as_json()))
+        self._watcher.decided(verdict)
+        finish_keep(self._bench, progress=self._watcher.estimating)
+        return verdict
+
+    def _calibrate(self) -> None:
+        """Before the first experiment, and again where the machine is no longer the one that was calibrated."""
+        latest = self._bench.ledger.latest("calibrated")
+        here = fingerprint().as_json()
+        if latest is None or (latest.body["environment"] != here and self._bench.book.open_experiment is None):
+            calibrate_run(self._bench, progress=self._watcher.calibrating)
+
+    def _open_attempt(self) -> Attempt | None:
+        proposed = self._bench.book.open_experiment
+        if proposed is None:
+            return None
+        return Attempt(
+            candidate=proposed["candidate"],
+            proposer=proposed["proposer"],
+            description=proposed["description"],
+            details=proposed["details"],
+            transcript=proposed["transcript"],
+        )
+
+    def _examine(self, attempt: Attempt) -> Verdict:
+        if not attempt.candidate:
+            return refuse(self._bench, attempt, Decision.ERROR, Reason.PROPOSER, "the run was killed while it proposed")
+        number = self._bench.book.experiments + 1
+
+        def progress(need: Need, trials: int) -> None:
+            self._watcher.measuring(number, attempt.description, need, trials)
+
+        return examine(self._bench, attempt, progress=progress)
+
+    def _next(self) -> Verdict:
+        number = self._bench.book.experiments + 1
+        self._watcher.proposing(number)
+        work = Path(tempfile.mkdtemp(prefix="evalkit-proposal-"))
+        try:
+            return self._propose(number, work / "workspace")
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+
+    def _propose(self, number: int, workspace: Path) -> Verdict:
+        bench = self._bench
+        bench.store.materialise(bench.book.incumbent, workspace, without=bench.contract.hidden)
+        briefing = Briefing(
+            workspace=workspace,
+            experiment=number,
+            instructions=instructions_for(bench.contract),
+            history=tuple(self._history),
+            editable=bench.contract.editable,
+            wall=bench.contract.proposer.wall,
+        )
+        name = self._proposer.name
+        try:
+            proposal = self._proposer.propose(briefing)
+        except ProposalError as error:
+            attempt = Attempt("", name, error.description or "no proposal", transcript=self._keep(error.transcript))
+            return refuse(bench, attempt, Decision.ERROR, Reason.PROPOSER, error.message)
+        transcript = self._keep(proposal.transcript)
+        try:
+            tree = self._tree(proposal, workspace)
+        except WorkspaceError as error:
+            attempt = Attempt("", name, proposal.description, proposal.details, transcript)
+            return refuse(bench, attempt, Decision.REJECT, Reason.SCOPE, error.message)
+        return self._examine(Attempt(tree, name, proposal.description, proposal.details, transcript))
+
+    def _tree(self, proposal: Proposal, workspace: Path) -> str:
+        bench = self._bench
+        incumbent = bench.book.incumbent
+        if proposal.patch is not None:
+            return bench.store.apply_patch(incumbent, proposal.patch)
+        tree = bench.store.snapshot(workspace, like=incumbent)
+        return bench.store.with_hidden(tree, base=incumbent, hidden=bench.contract.hidden)
+
+    def _keep(self, transcript: bytes) -> str:
+        """Keep what the proposer printed, whole, under its own hash; the hash goes into the ledger."""
+        if not transcript:
+            return ""
+        digest = hashlib.sha256(transcript).hexdigest()
+        folder = self._bench.state / "transcripts"
+        folder.mkdir(exist_ok=True)
+        file = folder / f"{digest}.txt"
+        if not file.exists():
+            file.write_bytes(transcript)
+        return digest

@@ -1,0 +1,211 @@
+"""The course of one experiment: a pure machine that says which trial it needs next, and at the end what follows.
+
+No clock, no sandbox, no ledger: trials go in, a conclusion comes out, and the same trials always give the same
+conclusion. The live run and ``replay`` drive the same machine.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from evalkit.measure import Fault, Observation
+from evalkit.stats.guardrail import GuardrailTest
+from evalkit.stats.protocols import Decision as Statistics
+from evalkit.stats.protocols import Need
+from evalkit.stats.sequential import experiment
+from evalkit.verify.rules import MetricRule, NotOnScaleError, Rules
+from evalkit.verify.verdict import Decision, Effect, Reason, reason_of_outcome
+
+__all__ = ["Conclusion", "Course"]
+
+_REASONS = {
+    "screen": Reason.SCREENED_OUT,
+    "futility": Reason.FUTILE,
+    "exact-not-better": Reason.NOT_BETTER,
+    "pairs-exhausted": Reason.NOT_ENOUGH_EVIDENCE,
+    "cases-exhausted": Reason.NOT_ENOUGH_EVIDENCE,
+    "unfinished": Reason.NOT_ENOUGH_EVIDENCE,
+    "diagnostic": Reason.DOUBTFUL_EVIDENCE,
+    "not-exact": Reason.DOUBTFUL_EVIDENCE,
+}
+_DECISIONS = {"keep": Decision.KEEP, "reject": Decision.REJECT, "inconclusive": Decision.INCONCLUSIVE}
+
+
+@dataclass(frozen=True, slots=True)
+class Conclusion:
+    """What follows from the trials.
+
+    Attributes:
+        decision, reason, sentence: as in the verdict.
+        effect: on the objective in oriented units of its scale, where pairs were measured.
+        more_pairs: that would probably decide, or None.
+        confirmed: whether any trial on the confirm split was run, so that a level was spent.
+        statistics: of the objective and of each guarded metric, as JSON.
+    """
+
+    decision: Decision
+    reason: Reason
+    sentence: str
+    effect: Effect | None
+    more_pairs: int | None
+    confirmed: bool
+    statistics: dict[str, Any]
+
+
+class Course:
+    """One experiment.
+
+    Args:
+        rules: fixed before the first trial.
+    """
+
+    def __init__(self, rules: Rules) -> None:
+        objective = rules.objective
+        self._rules = rules
+        self._test = experiment(
+            rules.policy,
+            objective.noise,
+            rules.level,
+            baseline=rules.baseline,
+            null=objective.min_effect,
+            min_effect=objective.min_effect,
+        )
+        self._guards = {
+            rule.name: GuardrailTest(
+                rule.noise,
+                rule.margin or 0.0,
+                rules.policy.alpha,
+                spent=rule.spent,
+                max_pairs=rules.policy.max_pairs,
+                prior_df=rules.policy.prior_df,
+            )
+            for rule in rules.guarded
+        }
+        self._failed: tuple[Decision, Reason, str] | None = None
+        self._pairs = 0
+        self._incumbent: list[float] = []
+        self._candidate: list[float] = []
+        self._dev: list[float] = []
+
+    @property
+    def dev_values(self) -> tuple[float, ...]:
+        """The candidate's screen values, oriented: what its proposer may see."""
+        return tuple(self._dev)
+
+    @property
+    def incumbent_values(self) -> tuple[float, ...]:
+        """The incumbent's oriented values on the screen split, in order."""
+        return tuple(self._incumbent)
+
+    def need(self) -> Need | None:
+        """The trial that is needed next; None when the conclusion is final."""
+        if self._failed:
+            return None
+        if (need := self._test.need()) is not None:
+            return need
+        if self._test.decision().outcome != "keep" or self._pairs >= self._rules.policy.max_pairs:
+            return None
+        undecided = any(self._standing(name).outcome == "inconclusive" for name in self._guards)
+        refused = any(self._standing(name).outcome == "reject" for name in self._guards)
+        return Need.CONFIRM_PAIR if undecided and not refused else None
+
+    def split(self, need: Need) -> str:
+        """On which cases a trial is run."""
+        return self._rules.confirm_split if need is Need.CONFIRM_PAIR else self._rules.screen_split
+
+    def take(self, need: Need, candidate: Observation, incumbent: Observation | None) -> None:
+        """A trial that was needed, or a pair of them.
+
+        Args:
+            need: as :meth:`need` said.
+            candidate: may be invalid; that ends the experiment.
+            incumbent: None for a single screen trial.
+        """
+        if incumbent is not None and not incumbent.valid:
+            self._fail_incumbent(incumbent)
+            return
+        if not candidate.valid:
+            self._fail_candidate(candidate)
+            return
+        try:
+            self._take_values(need, candidate, incumbent)
+        except NotOnScaleError as error:
+            self._failed = (Decision.REJECT, Reason.INVALID_RESULT, str(error))
+
+    def _take_values(self, need: Need, candidate: Observation, incumbent: Observation | None) -> None:
+        rule = self._rules.objective
+        ours = rule.oriented(candidate.readings[rule.name])
+        theirs = rule.oriented(incumbent.readings[rule.name]) if incumbent else None
+        if need is not Need.CONFIRM_PAIR:
+            self._dev.append(ours)
+            self._incumbent += [theirs] if theirs is not None else []
+        elif incumbent is not None:
+            self._pairs += 1
+            for guard in self._rules.guarded:
+                self._guards[guard.name].observe(
+                    guard.oriented(candidate.readings[guard.name]), guard.oriented(incumbent.readings[guard.name])
+                )
+        if self._test.need() is not None:
+            self._test.observe(need, ours, theirs)
+
+    def _fail_candidate(self, trial: Observation) -> None:
+        reason = reason_of_outcome(trial.outcome)
+        decision = Decision.ERROR if trial.fault is Fault.OURS else Decision.REJECT
+        self._failed = (decision, reason, trial.problem)
+
+    def _fail_incumbent(self, trial: Observation) -> None:
+        reason = Reason.SANDBOX if trial.fault is Fault.OURS else Reason.INCUMBENT_FAILED
+        self._failed = (Decision.ERROR, reason, f"the incumbent's own trial has no value: {trial.problem}")
+
+    def _standing(self, name: str) -> Statistics:
+        return self._guards[name].decision()
+
+    def conclusion(self) -> Conclusion:
+        """What follows; final once :meth:`need` is None."""
+        statistics = self._test.decision()
+        decision, reason, sentence = self._failed or self._weigh(statistics)
+        return Conclusion(
+            decision=decision,
+            reason=reason,
+            sentence=sentence,
+            effect=_effect(statistics),
+            more_pairs=statistics.more_pairs if decision is Decision.INCONCLUSIVE else None,
+            confirmed=self._pairs > 0,
+            statistics={
+                "objective": statistics.to_dict(),
+                "guarded": {name: self._standing(name).to_dict() for name in self._guards},
+                "residuals": list(self._test.residuals()),
+                "confirming": self._test.confirming,
+            },
+        )
+
+    def _weigh(self, statistics: Statistics) -> tuple[Decision, Reason, str]:
+        decision = _DECISIONS[statistics.outcome]
+        if decision is not Decision.KEEP:
+            return decision, _REASONS[statistics.reason], _sentence(self._rules.objective, statistics)
+        for rule in self._rules.guarded:
+            standing = self._standing(rule.name)
+            if standing.outcome == "reject":
+                return Decision.REJECT, Reason.GUARD_METRIC, f"{rule.name}: {standing.message}"
+        for rule in self._rules.guarded:
+            standing = self._standing(rule.name)
+            if standing.outcome == "inconclusive":
+                return Decision.INCONCLUSIVE, Reason.NOT_ENOUGH_EVIDENCE, f"{rule.name}: {standing.message}"
+        return decision, Reason.IMPROVED, _sentence(self._rules.objective, statistics)
+
+
+def _effect(statistics: Statistics) -> Effect | None:
+    if statistics.mean is None or not statistics.pairs:
+        return None
+    low, high = statistics.interval
+    return Effect(
+        mean=statistics.mean,
+        low=float("-inf") if low is None else low,
+        high=float("inf") if high is None else high,
+        pairs=statistics.pairs,
+    )
+
+
+def _sentence(rule: MetricRule, statistics: Statistics) -> str:
+    return f"{rule.name} {statistics.message}"

@@ -1,0 +1,104 @@
+"""Deciding an experiment again: from its records alone, byte for byte, or from new trials."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from evalkit.errors import UsageError
+from evalkit.measure import Observation
+from evalkit.stats.protocols import Need
+from evalkit.verify.course import Conclusion, Course
+from evalkit.verify.rules import Rules
+from evalkit.verify.runbook import RecordLike
+from evalkit.verify.verdict import finite
+
+__all__ = ["Replay", "Story", "replay", "story_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """All records of one experiment.
+
+    Attributes:
+        proposed: what was proposed, with the rules.
+        trials: as measured, in order.
+        decided: the verdict; None while the experiment is open.
+        kept, estimated: what followed a KEEP.
+    """
+
+    proposed: Mapping[str, Any]
+    trials: tuple[Mapping[str, Any], ...]
+    decided: Mapping[str, Any] | None
+    kept: Mapping[str, Any] | None
+    estimated: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """What deciding again gave.
+
+    Attributes:
+        same: whether it is what the ledger says.
+        differences: one line for each field that is not.
+        conclusion: of the replay; None where the verdict rests on no trials.
+    """
+
+    same: bool
+    differences: tuple[str, ...]
+    conclusion: Conclusion | None
+
+
+def story_of(records: Iterable[RecordLike], experiment: int) -> Story:
+    """The records of one experiment.
+
+    Raises:
+        UsageError: there is none of that number.
+    """
+    single: dict[str, Mapping[str, Any]] = {}
+    trials: list[Mapping[str, Any]] = []
+    for record in records:
+        if record.body.get("experiment") != experiment:
+            continue
+        if record.kind == "measured":
+            trials.append(record.body)
+        else:
+            single[record.kind] = record.body
+    if "proposed" not in single:
+        raise UsageError(f"the ledger has no experiment {experiment}", "`evalkit log` lists them")
+    return Story(single["proposed"], tuple(trials), single.get("decided"), single.get("kept"), single.get("estimated"))
+
+
+def replay(story: Story) -> Replay:
+    """Decide again from the recorded rules and trials, and compare with the recorded verdict.
+
+    Raises:
+        UsageError: the experiment was not decided yet.
+    """
+    if story.decided is None:
+        raise UsageError("this experiment is not decided yet", "`evalkit run` goes on with it")
+    if story.proposed["rules"] is None:
+        return Replay(same=True, differences=(), conclusion=None)
+    course = Course(Rules.from_json(story.proposed["rules"]))
+    for trial in story.trials:
+        incumbent = Observation.from_json(trial["incumbent"]) if trial["incumbent"] else None
+        course.take(Need(trial["need"]), Observation.from_json(trial["candidate"]), incumbent)
+    conclusion = course.conclusion()
+    differences = tuple(_differences(conclusion, story.decided))
+    return Replay(same=not differences, differences=differences, conclusion=conclusion)
+
+
+def _differences(conclusion: Conclusion, decided: Mapping[str, Any]) -> Iterable[str]:
+    again: dict[str, Any] = {
+        "decision": str(conclusion.decision),
+        "reason": str(conclusion.reason),
+        "statistics": finite(conclusion.statistics),
+        "effect": finite(conclusion.effect.as_json()) if conclusion.effect else None,
+    }
+    if decided["reason"] == "guard":
+        # A guard's finding after the trials overrules them; what was found stands in the record itself.
+        del again["decision"], again["reason"]
+    for name, value in again.items():
+        if value != decided[name]:
+            yield f"{name}: the ledger says {decided[name]!r}, deciding again gives {value!r}"
