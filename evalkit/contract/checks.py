@@ -7,7 +7,14 @@ from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
 
-from evalkit.contract.commands import looks_like_script, named_files, program_file
+from evalkit.contract.commands import (
+    is_file,
+    is_folder,
+    looks_like_script,
+    named_files,
+    program_file,
+    programs_of,
+)
 from evalkit.contract.draft import Draft
 from evalkit.contract.fields import quoted
 from evalkit.contract.globs import is_literal, literal_folder, matches, may_reach
@@ -38,9 +45,22 @@ def default_hidden(draft: Draft) -> tuple[str, ...]:
         needed = _candidates_files(draft)
         editable = draft.head.editable or []
         named = [
-            _escaped(path) for path in _named_in(draft, "score") if path not in needed and not matches(path, editable)
+            _whole_program(path)
+            for path in _named_in(draft, "score")
+            if path not in needed and not matches(path, editable)
         ]
     return tuple(dict.fromkeys((*named, *_vault_globs(draft))))
+
+
+def _whole_program(script: str) -> str:
+    """The glob of a script, and of everything beside it where it is a package's main module."""
+    folder, _, name = script.rpartition("/")
+    return f"{_escaped(folder)}/**" if folder and name == "__main__.py" else _escaped(script)
+
+
+def _covers(pattern: str, script: str) -> bool:
+    folder, _, name = script.rpartition("/")
+    return may_reach(pattern, folder) if folder and name == "__main__.py" else matches(script, [pattern])
 
 
 def _vault_globs(draft: Draft) -> tuple[str, ...]:
@@ -93,16 +113,15 @@ def _check_scripts(draft: Draft) -> None:
             continue
         if script.split("/")[0] == "..":
             draft.add(path, f"{quoted(script)} lies outside the contract's folder", "a script below it")
-        elif (draft.root / script).is_dir():
-            if not (draft.root / script / "__main__.py").is_file():
-                draft.add(path, f"{quoted(script)} is a folder", "the script in it")
-        elif looks_like_script(script) and not (draft.root / script).is_file():
+        elif is_folder(draft.root / script):
+            draft.add(path, f"{quoted(script)} is a folder", "the script in it")
+        elif looks_like_script(script) and not is_file(draft.root / script):
             draft.add(path, f"there is no file {quoted(script)}", _nearest_file(draft, script))
 
 
 def _nearest_file(draft: Draft, missing: str) -> str:
     folder = (draft.root / missing).parent
-    names = sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
+    names = sorted(entry.name for entry in folder.iterdir()) if is_folder(folder) else []
     near = get_close_matches(PurePosixPath(missing).name, names, n=1)
     if near:
         return f"{quoted((PurePosixPath(missing).parent / near[0]).as_posix())} may be meant"
@@ -118,7 +137,7 @@ def _check_editable(draft: Draft) -> None:
         draft.add(where, found, 'the files a proposer may change, such as editable = ["train.py"]')
         return
     for pattern in editable:
-        if is_literal(pattern) and (draft.root / pattern).is_dir():
+        if is_literal(pattern) and is_folder(draft.root / pattern):
             draft.add(where, f"{quoted(pattern)} is a folder", f"{quoted(pattern + '/**')} for everything below it")
             return
     _check_covered(draft, editable)
@@ -135,8 +154,8 @@ def _check_covered(draft: Draft, editable: list[str]) -> None:
         if matches(draft.file.name, [pattern]):
             draft.add(where, f"{quoted(pattern)} covers the contract itself", "globs that leave it out")
         for name, key, command in _commands(draft):
-            script = program_file(command, draft.root) if key == "score" else None
-            if script and matches(script, [pattern]):
+            scripts = programs_of(command, draft.root) if key == "score" else ()
+            for script in sorted(path for path in scripts if _covers(pattern, path)):
                 draft.add(
                     where,
                     f"{quoted(pattern)} covers {script}, the scorer of {name}",
@@ -166,12 +185,13 @@ def _check_hidden(draft: Draft) -> None:
     hidden, where = draft.head.hidden, draft.where("hidden")
     if not hidden or draft.report.is_broken(*where):
         return
-    for path, (name, key) in _candidates_files(draft).items():
+    needed = _candidates_files(draft)
+    for path, (name, key) in needed.items():
         pattern = next((glob for glob in hidden if matches(path, [glob])), None)
         if pattern is not None:
             draft.add(where, f"{quoted(pattern)} hides {path}, which {key} of {name} needs", "globs that leave it out")
     for pattern in draft.head.editable or []:
-        if is_literal(pattern) and matches(pattern, hidden):
+        if is_literal(pattern) and pattern not in needed and matches(pattern, hidden):
             draft.add(where, f"{pattern} is hidden and editable", "one of the two")
 
 
@@ -199,7 +219,7 @@ def _check_vault(draft: Draft, vault: str) -> None:
         draft.add(where, f"{quoted(vault)} holds the contract", 'a folder of its own, such as "vault"')
     elif plain is None and not vault.startswith("/"):
         draft.add(where, f"{quoted(vault)} leaves the contract's folder", "a folder below it, or an absolute path")
-    elif not folder.is_dir():
+    elif not is_folder(folder):
         draft.add(where, f"there is no folder {quoted(vault)}", "one made by `evalkit split`, with dev/ and confirm/")
 
 
@@ -231,7 +251,7 @@ def _check_proposer_details(draft: Draft, settings: dict[str, object]) -> None:
         if not all(part.isidentifier() for part in (*module.split("."), name)):
             expected = '"module:callable", such as "proposer:propose"'
             draft.add(draft.where("proposer", "function"), f"{quoted(function)} names no callable", expected)
-    if isinstance(instructions, str) and not (draft.root / instructions).is_file():
+    if isinstance(instructions, str) and not is_file(draft.root / instructions):
         path = draft.where("proposer", "instructions")
         draft.add(path, f"there is no file {quoted(instructions)}", _nearest_file(draft, instructions))
     if settings.get("hosts") and not settings.get("network"):

@@ -83,7 +83,7 @@ def _single_file(root: Path) -> Layout | None:
         template="reported",
         metric=metric,
         goal="maximize" if "acc" in metric else "minimize",
-        report=rf"^{re.escape(metric)}:\s+(\S+)\s*$",
+        report=rf"^{re.escape(metric)}:[ \t]+(\S+)",
         instructions="program.md",
         wall="10m",
     )
@@ -104,7 +104,7 @@ def _logged(root: Path) -> Layout | None:
         metric=re.sub(r"[^\w.-]", "_", metric),
         goal="maximize" if settings.get("bestDirection") == "higher" else "minimize",
         run=("bash", script),
-        report=rf"^METRIC\s+{re.escape(metric)}=(\S+)\s*$",
+        report=rf"^METRIC[ \t]+{re.escape(metric)}=(\S+)",
         wall="10m",
     )
 

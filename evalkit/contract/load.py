@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from evalkit.contract.checks import check, default_hidden
+from evalkit.contract.commands import is_folder
 from evalkit.contract.draft import Draft, set_keys
 from evalkit.contract.locate import Locations, locate
 from evalkit.contract.locate import Path as KeyPath
@@ -53,7 +54,7 @@ def load_contract(file: Path, *, profile: str = "") -> Contract:
     Raises:
         ContractError: with every mistake that was found, in the file's order.
     """
-    if file.is_dir():
+    if is_folder(file):
         file = _in_folder(file) or file / CONTRACT
     text = _read(file)
     document, locations = _parsed(file, text)
@@ -102,7 +103,10 @@ def _in_folder(folder: Path) -> Path | None:
         return folder / CONTRACT
     project = folder / PROJECT
     try:
-        return project if project.is_file() and _MARKED.search(project.read_bytes()) else None
+        if not project.is_file():
+            return None
+        with project.open("rb") as stream:
+            return project if _MARKED.search(stream.read(_CAP)) else None
     except OSError:
         return None
 

@@ -49,7 +49,7 @@ class Report:
             path = tuple(detail["loc"])
             found, expected = _explained(root, path, detail)
             self.add(path, found, expected)
-            paths.append(path[:-1] if detail["type"] == "missing" else path)
+            paths.append(_element(path))
             if detail["type"] != "extra_forbidden":
                 self.broken.add(paths[-1])
         return paths
@@ -118,6 +118,11 @@ def field_at(root: type[BaseModel], path: Path) -> tuple[type[BaseModel] | None,
         if table is None:
             return holder, info
     return table, info
+
+
+def _element(path: Path) -> Path:
+    """The element of a list that a path leads through (it can't do without any of its keys), or the path itself."""
+    return next((path[: i + 1] for i, part in enumerate(path) if isinstance(part, int)), path)
 
 
 def _explained(root: type[BaseModel], path: Path, detail: Mapping[str, Any]) -> tuple[str, str]:

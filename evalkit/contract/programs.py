@@ -124,7 +124,7 @@ def _owned(case: _Case) -> Iterator[_Mistake]:
         yield "", "nothing says how to get a value: it has neither run, serve nor with", example
     if table.serve is not None and table.score is None:
         yield "serve", "nobody asks what it serves", 'a scorer beside it: score = ["python", "score.py"]'
-    if table.artifacts and table.run is None:
+    if table.artifacts and table.run is None and table.serve is not None:
         yield "artifacts", "nothing runs that could leave them", "a run command beside them"
     if table.score is not None and table.serve is None and not table.artifacts and table.run is not None:
         yield "score", "the scorer would see nothing", 'artifacts = ["model.npz"], or a serve command to ask'

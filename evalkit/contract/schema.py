@@ -152,7 +152,7 @@ class MetricTable(Table):
         why="a line that loops print already; it can be forged, and each verdict says so",
     )
     kind: Annotated[str, choice("auto", "scalar", "binary", "bounded", "ratio", "exact")] | None = key(
-        "which evidence fits the metric's values",
+        "which evidence fits the metric's values: auto, scalar, binary, bounded, ratio or exact",
         example='"auto"',
         why="calibration data know better than a guess",
     )

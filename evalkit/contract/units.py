@@ -26,8 +26,8 @@ _NUMBER = r"[0-9]{1,15}(?:\.[0-9]{1,18})?"
 _SECONDS = {"h": Decimal(3600), "m": Decimal(60), "s": Decimal(1), "ms": Decimal("0.001")}
 _BYTES = {
     "B": 1,
-    "kB": 10**3,
     "KB": 10**3,
+    "kB": 10**3,
     "MB": 10**6,
     "GB": 10**9,
     "TB": 10**12,
@@ -126,11 +126,12 @@ def format_duration(seconds: float) -> str:
 
 
 def format_size(size: int) -> str:
-    """A text that :func:`parse_size` reads back as the same number, in the largest unit that divides it."""
-    for unit in ("TiB", "GiB", "MiB", "KiB", "TB", "GB", "MB", "kB"):
-        if size >= _BYTES[unit] and size % _BYTES[unit] == 0:
-            return f"{size // _BYTES[unit]}{unit}"
-    return f"{size}B"
+    """The shortest text that :func:`parse_size` reads back as the same number."""
+    counts = {
+        unit: size // _BYTES[unit] for unit in reversed(_BYTES) if size >= _BYTES[unit] and size % _BYTES[unit] == 0
+    }
+    unit = min(counts, key=lambda name: (counts[name], len(name)), default="B")
+    return f"{counts.get(unit, size)}{unit}"
 
 
 def format_margin(margin: Margin) -> str:
