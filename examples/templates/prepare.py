@@ -15,31 +15,19 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import jinja2
+from jinja2.runtime import LoopContext
+from markupsafe import Markup, escape
+
 KEY = "evalkit/templates/1"
 TEMPLATES = {"dev": 10, "confirm": 20, "sealed": 10}
 CONTEXTS = 16
 """Contexts of every template. A pair of template and context stands in no session twice."""
 
-WORDS = [
-    "amber",
-    "birch",
-    "cedar",
-    "delta",
-    "ember",
-    "fjord",
-    "grove",
-    "heath",
-    "inlet",
-    "jetty",
-    "knoll",
-    "ledge",
-    "marsh",
-    "north",
-    "ocean",
-    "plaza",
-    "quay",
-    "ridge",
-]
+WORDS = (
+    *("amber", "birch", "cedar", "delta", "ember", "fjord", "grove", "heath", "inlet"),
+    *("jetty", "knoll", "ledge", "marsh", "north", "ocean", "plaza", "quay", "ridge"),
+)
 HOSTILE = [
     "<script>alert(1)</script>",
     "a & b",
@@ -69,12 +57,15 @@ EDGES = [
     "{% for item in missing %}x{% endfor %}.",
     "{% for item in items %}{% set last = item.name %}{{ last }},{% endfor %}[{{ last }}]",
     "{% if flag %}{% set a = 1 %}{% else %}{% set a = 2 %}{% endif %}{{ a }}",
-    "{% for item in items %}{% for item in item.tags %}{{ item }}{% if not loop.last %}+{% endif %}{% endfor %}/{{ item.name }};{% endfor %}",
-    "{% for row in items %}{{ loop.index }}{% for tag in row.tags %}{{ loop.index }}{% endfor %}{{ loop.last }}{% endfor %}",
+    "{% for item in items %}{% for item in item.tags %}{{ item }}{% if not loop.last %}+{% endif %}{% endfor %}"
+    "/{{ item.name }};{% endfor %}",
+    "{% for row in items %}{{ loop.index }}{% for tag in row.tags %}{{ loop.index }}{% endfor %}"
+    "{{ loop.last }}{% endfor %}",
     "{% if not flag and count > 2 or title == 'x' %}A{% elif count < 3 %}B{% else %}C{% endif %}",
     "{% if (flag or count) and not (flag and count) %}xor{% else %}same{% endif %}",
     "{% if 'amber' in words %}yes{% endif %}{% if count in words %}no{% endif %}{% if 'a' in title %}in{% endif %}",
-    "{{ words | join(', ') }}|{{ words | first }}|{{ words | last }}|{{ words | reverse | join }}|{{ empty | join('-') }}",
+    "{{ words | join(', ') }}|{{ words | first }}|{{ words | last }}|{{ words | reverse | join }}|"
+    "{{ empty | join('-') }}",
     "{{ words | length }}{{ title | length }}{{ missing | length }}{{ empty | first }}",
     "{{ title | truncate(5) }}|{{ title | truncate }}|{{ count | round(2) }}|{{ price | round }}",
     "{{ title | replace('<', '[') }}|{{ title | replace('&', 'and') | upper }}",
@@ -82,8 +73,10 @@ EDGES = [
     "{{ title | trim | title }}|{{ title | lower }}|{{ title | reverse }}",
     "{% set title = title | upper %}{{ title }}{% for item in items %}{{ title }}{% endfor %}",
     "{{ items.0.name }}{{ items.1.tags.0 }}{{ user.address.city }}",
-    "{% for word in words %}{% if loop.first %}[{% endif %}{{ word }}{% if loop.last %}]{% else %}, {% endif %}{% endfor %}",
-    "{{ title == title }}{% if 1 == 1.0 and '1' != 1 %}numbers{% endif %}{% if none or false %}never{% endif %}{% if true %}{{ title }}{% endif %}{{ none == missing | default(none) }}",
+    "{% for word in words %}{% if loop.first %}[{% endif %}{{ word }}{% if loop.last %}]{% else %}, "
+    "{% endif %}{% endfor %}",
+    "{{ title == title }}{% if 1 == 1.0 and '1' != 1 %}numbers{% endif %}"
+    "{% if none or false %}never{% endif %}{% if true %}{{ title }}{% endif %}{{ none == missing | default(none) }}",
     "plain text, no tags at all: } } % # { and a lone }}",
     "",
     "{{ 'a' }}{{ 'b' }}\n\n{{ 'c' }}\n",
@@ -198,7 +191,8 @@ def piece(rng: random.Random, depth: int = 0) -> str:
     return (
         "<table>{% for item in items %}<tr>"
         f"<td>{{{{ loop.index }}}}</td><td>{{{{ item.name }}}}</td><td>{{{{ {cell} }}}}</td>"
-        f"{{% if {test} %}}<b>{{{{ item.name | truncate(9) }}}}</b>{{% elif count > 7 or user.admin and flag %}}!{{% endif %}}"
+        f"{{% if {test} %}}<b>{{{{ item.name | truncate(9) }}}}</b>"
+        "{% elif count > 7 or user.admin and flag %}!{% endif %}"
         "{% for tag in item.tags %}{{ tag | upper | first }}{% if not loop.last %}, {% endif %}{% endfor %}"
         "</tr>{% else %}<tr></tr>{% endfor %}</table>\n"
     )
@@ -214,10 +208,6 @@ def template(rng: random.Random) -> str:
 
 def reference() -> Any:
     """A function from template and context to the answer that is right, by Jinja2."""
-    import engine
-    import jinja2
-    from jinja2.runtime import LoopContext
-    from markupsafe import Markup, escape
 
     class Undefined(jinja2.ChainableUndefined):
         """Nothing: empty, false, in no order."""
@@ -254,7 +244,7 @@ def reference() -> Any:
         "lower": lambda item: plain(item).lower(),
         "title": lambda item: plain(item).title(),
         "trim": lambda item: plain(item).strip(),
-        "length": lambda item: len(item),
+        "length": len,
         "default": lambda item, other="": item or other,
         "join": lambda item, by="": by.join(map(plain, item)),
         "truncate": lambda item, n=20: plain(item) if len(plain(item)) <= n else plain(item)[: n - 1] + "…",
@@ -264,9 +254,8 @@ def reference() -> Any:
         "reverse": lambda item: item[::-1],
         "round": lambda item, digits=0: f"{item:.{digits}f}",
         "escape": lambda item: escape(shown(item)),
-        "safe": lambda item: Markup(plain(item)),
+        "safe": lambda item: Markup(plain(item)),  # noqa: S704 - that is what `safe` means
     }
-    assert set(environment.filters) == set(engine.FILTERS)
 
     def answer(source: str, values: dict[str, Any]) -> dict[str, Any]:
         try:
