@@ -57,15 +57,21 @@ EDGES = [
     "{% for item in missing %}x{% endfor %}.",
     "{% for item in items %}{% set last = item.name %}{{ last }},{% endfor %}[{{ last }}]",
     "{% if flag %}{% set a = 1 %}{% else %}{% set a = 2 %}{% endif %}{{ a }}",
-    "{% for item in items %}{% for item in item.tags %}{{ item }}{% if not loop.last %}+{% endif %}{% endfor %}"
-    "/{{ item.name }};{% endfor %}",
-    "{% for row in items %}{{ loop.index }}{% for tag in row.tags %}{{ loop.index }}{% endfor %}"
-    "{{ loop.last }}{% endfor %}",
+    (
+        "{% for item in items %}{% for item in item.tags %}{{ item }}{% if not loop.last %}+{% endif %}{% endfor %}"
+        "/{{ item.name }};{% endfor %}"
+    ),
+    (
+        "{% for row in items %}{{ loop.index }}{% for tag in row.tags %}{{ loop.index }}{% endfor %}"
+        "{{ loop.last }}{% endfor %}"
+    ),
     "{% if not flag and count > 2 or title == 'x' %}A{% elif count < 3 %}B{% else %}C{% endif %}",
     "{% if (flag or count) and not (flag and count) %}xor{% else %}same{% endif %}",
     "{% if 'amber' in words %}yes{% endif %}{% if count in words %}no{% endif %}{% if 'a' in title %}in{% endif %}",
-    "{{ words | join(', ') }}|{{ words | first }}|{{ words | last }}|{{ words | reverse | join }}|"
-    "{{ empty | join('-') }}",
+    (
+        "{{ words | join(', ') }}|{{ words | first }}|{{ words | last }}|{{ words | reverse | join }}|"
+        "{{ empty | join('-') }}"
+    ),
     "{{ words | length }}{{ title | length }}{{ missing | length }}{{ empty | first }}",
     "{{ title | truncate(5) }}|{{ title | truncate }}|{{ count | round(2) }}|{{ price | round }}",
     "{{ title | replace('<', '[') }}|{{ title | replace('&', 'and') | upper }}",
@@ -73,10 +79,14 @@ EDGES = [
     "{{ title | trim | title }}|{{ title | lower }}|{{ title | reverse }}",
     "{% set title = title | upper %}{{ title }}{% for item in items %}{{ title }}{% endfor %}",
     "{{ items.0.name }}{{ items.1.tags.0 }}{{ user.address.city }}",
-    "{% for word in words %}{% if loop.first %}[{% endif %}{{ word }}{% if loop.last %}]{% else %}, "
-    "{% endif %}{% endfor %}",
-    "{{ title == title }}{% if 1 == 1.0 and '1' != 1 %}numbers{% endif %}"
-    "{% if none or false %}never{% endif %}{% if true %}{{ title }}{% endif %}{{ none == missing | default(none) }}",
+    (
+        "{% for word in words %}{% if loop.first %}[{% endif %}{{ word }}{% if loop.last %}]{% else %}, "
+        "{% endif %}{% endfor %}"
+    ),
+    (
+        "{{ title == title }}{% if 1 == 1.0 and '1' != 1 %}numbers{% endif %}"
+        "{% if none or false %}never{% endif %}{% if true %}{{ title }}{% endif %}{{ none == missing | default(none) }}"
+    ),
     "plain text, no tags at all: } } % # { and a lone }}",
     "",
     "{{ 'a' }}{{ 'b' }}\n\n{{ 'c' }}\n",
