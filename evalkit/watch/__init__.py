@@ -1,0 +1,1 @@
+"""Is head still better than where the loop started, and which keeps of a past run were real?"""

@@ -1,0 +1,360 @@
+"""Audit of a run history: which keeps survive, what the run really gained, and what can't be known.
+
+``audit`` works on any :class:`~evalkit.interop.History`. The statistics are :mod:`evalkit.watch.audit_model`'s; this
+module asks them, turns probabilities into verdicts and adds what plain reading finds (crashes written as values,
+unknown statuses, seed hunts, ties, copies, claims that nothing explains).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evalkit.interop import History, HistoryRow, Segment, Status
+from evalkit.watch.audit_findings import Finding, find_all
+from evalkit.watch.audit_model import Kind, fit_chain
+from evalkit.watch.audit_noise import Noise, Scale, Sureness, estimate_noise
+from evalkit.watch.audit_rows import Chain, Mark, Placed, arrange
+
+__all__ = ["Audit", "Remeasure", "Remeasured", "RowVerdict", "SegmentAudit", "Verdict", "audit"]
+
+_FDR_SLACK = 0.8
+"""The list is cut where the posterior's own false discovery rate reaches this share of what is promised."""
+_ALL_STEPS = 20
+_LAST_STEPS = 3
+_MANY_KEEPS = 200
+_ONE_SIDED_5_PERCENT = 1.645
+_COMMITS_OF_HEAD = frozenset({"pi-autoresearch log", "autoresearch loop table"})
+"""Formats whose discards carry the commit that was restored, not the one that was tried."""
+
+
+class Verdict(StrEnum):
+    """What is to be said of one row."""
+
+    SURVIVES = "survives"
+    UNSURE = "unsure"
+    NOISE = "noise-like"
+    TIE = "tie"
+    WORSE = "kept though worse"
+    SAME = "nothing to gain"
+    IMPLAUSIBLE = "implausible"
+    UNKNOWABLE = "can't be known"
+    UNMEASURED = "no metric"
+    START = "starting point"
+    DISCARDED = "discarded"
+    MISSED = "discarded though better"
+    CRASH = "crash"
+    UNDECIDED = "no known status"
+    REPEAT = "repeat"
+
+
+@dataclass(frozen=True, slots=True)
+class Remeasured:
+    """A keep and its predecessor, measured again side by side.
+
+    Attributes:
+        effect: mean improvement, metric's unit, larger is better.
+        standard_error: of that mean, > 0.
+        pairs: how many.
+    """
+
+    effect: float
+    standard_error: float
+    pairs: int
+
+
+Remeasure = Callable[[HistoryRow, HistoryRow], Remeasured | None]
+"""Called with a keep and the keep before it; None where one of the trees is not at hand."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowVerdict:
+    """A row, and what is to be said of it.
+
+    Attributes:
+        row: as it was read.
+        verdict: see :class:`Verdict`.
+        reason: one sentence.
+        kept: whether the loop kept it (or claims it as a new best).
+        claimed: recorded improvement over the keep before it, metric's unit, larger is better; None without one.
+        probability: that the change is a true improvement; None where the model says nothing.
+        effect: the model's estimate of its true effect, shrunk for the winner's curse.
+        marks: what reading the row found.
+        remeasured: the second measurement, where there was one.
+    """
+
+    row: HistoryRow
+    verdict: Verdict
+    reason: str
+    kept: bool = False
+    claimed: float | None = None
+    probability: float | None = None
+    effect: float | None = None
+    marks: tuple[Mark, ...] = ()
+    remeasured: Remeasured | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentAudit:
+    """Everything about the rows of one segment.
+
+    Attributes:
+        segment: what was measured.
+        noise: of one measurement.
+        rows: one verdict a row, in order.
+        findings: what to look at, gravest first.
+        claimed_gain: last recorded keep minus the first, metric's unit, larger is better.
+        true_gain: the model's estimate of it; None where it can't be known.
+        true_gain_sd: its standard deviation.
+        expected_false_keeps: among the tested ones; None where it can't be known.
+        tested: keeps that the model judged.
+        chains: how many starting points the segment has.
+    """
+
+    segment: Segment
+    noise: Noise
+    rows: tuple[RowVerdict, ...]
+    findings: tuple[Finding, ...]
+    claimed_gain: float | None
+    true_gain: float | None
+    true_gain_sd: float | None
+    expected_false_keeps: float | None
+    tested: int
+    chains: int
+
+    @property
+    def sign(self) -> int:
+        """+1 where larger is better."""
+        return 1 if self.segment.goal == "maximize" else -1
+
+    def count(self, *verdicts: Verdict) -> int:
+        """How many rows have one of these verdicts."""
+        return sum(row.verdict in verdicts for row in self.rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """An audited history.
+
+    Attributes:
+        history: what was read.
+        segments: the ones that hold rows.
+        fdr: false discovery rate that the lists of survivors keep to.
+    """
+
+    history: History
+    segments: tuple[SegmentAudit, ...]
+    fdr: float
+
+
+def audit(history: History, *, sd: float | None = None, fdr: float = 0.1, remeasure: Remeasure | None = None) -> Audit:
+    """Audit a history.
+
+    Args:
+        history: what :func:`evalkit.interop.read_history` gave.
+        sd: standard deviation of one measurement, where it is known; overrides what the file says.
+        fdr: share of the survivors that may be false, 0 < fdr < 1.
+        remeasure: measures a keep against its predecessor again; its answer replaces the model's.
+    """
+    tries = history.form not in _COMMITS_OF_HEAD
+    grouped: dict[int, list[HistoryRow]] = {}
+    for row in history.rows:
+        grouped.setdefault(row.segment, []).append(row)
+    done = tuple(
+        _segment(history.segments[index], rows, tries=tries, sd=sd, fdr=fdr, remeasure=remeasure)
+        for index, rows in sorted(grouped.items())
+    )
+    return Audit(history, done, fdr)
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """What the model says of the keeps of one chain (by position in it), averaged over σ."""
+
+    better: dict[int, float]
+    effect: dict[int, float]
+    gain: float
+    gain_variance: float
+
+
+def _segment(
+    segment: Segment, rows: list[HistoryRow], *, tries: bool, sd: float | None, fdr: float, remeasure: Remeasure | None
+) -> SegmentAudit:
+    sign = 1 if segment.goal == "maximize" else -1
+    chains = arrange(rows, sign=sign, commits_are_tries=tries)
+    noise, scales = estimate_noise(chains, sd if sd is not None else segment.noise_sd)
+    if segment.goal is None:
+        noise, scales = replace(noise, sd=None, sureness=Sureness.NONE, source="which way is better is unknown"), []
+    judged = [_judge(chain, scales) for chain in chains] if scales else [None] * len(chains)
+    verdicts = [
+        _verdict(placed, chain, position, result)
+        for chain, result in zip(chains, judged, strict=True)
+        for position, placed in enumerate(chain.rows)
+    ]
+    if remeasure is not None:
+        verdicts = _remeasured(verdicts, remeasure)
+    final = tuple(_cut(verdicts, fdr))
+    tested = [row for row in final if row.kept and row.probability is not None]
+    known = [result for result in judged if result is not None]
+    return SegmentAudit(
+        segment=segment,
+        noise=noise,
+        rows=final,
+        findings=find_all(chains, segment, noise),
+        claimed_gain=_claimed(chains),
+        true_gain=math.fsum(result.gain for result in known) if known else None,
+        true_gain_sd=math.sqrt(math.fsum(result.gain_variance for result in known)) if known else None,
+        expected_false_keeps=math.fsum(1 - (row.probability or 0.0) for row in tested) if known else None,
+        tested=len(tested),
+        chains=sum(bool(chain.measured) for chain in chains),
+    )
+
+
+def _judge(chain: Chain, scales: Sequence[Scale]) -> _Judged | None:
+    """Ask the model about one chain; None where it has no keep to judge."""
+    positions = [index for index, placed in enumerate(chain.rows) if placed.kind is not None]
+    kept = [index for index in positions if chain.rows[index].kind in {Kind.KEEP, Kind.SAME_KEPT}][1:]
+    if not positions:
+        return None
+    values = np.array([chain.rows[index].gain for index in positions], dtype=np.float64)
+    kinds = np.array([chain.rows[index].kind for index in positions], dtype=np.int64)
+    better, effect = np.zeros(len(kept)), np.zeros(len(kept))
+    gain = square = 0.0
+    for scale in scales:
+        steps = _LAST_STEPS if scale.mixture is not None else _ALL_STEPS
+        start = scale.mixture if len(kept) <= _MANY_KEEPS or scale.mixture is not None else _learn(values, kinds, scale)
+        few = len(kept) <= _MANY_KEEPS
+        fit = fit_chain(values, kinds, scale.sigma, weights=start, iterations=steps if few else 0)
+        better, effect = better + scale.weight * fit.better, effect + scale.weight * fit.effect
+        gain += scale.weight * fit.gain
+        square += scale.weight * (fit.gain_sd**2 + fit.gain**2)
+    variance = max(square - gain**2, 0.0)
+    return _Judged(dict(zip(kept, better, strict=True)), dict(zip(kept, effect, strict=True)), gain, variance)
+
+
+def _learn(values: NDArray[np.float64], kinds: NDArray[np.int64], scale: Scale) -> NDArray[np.float64]:
+    """Weights of the mixture from the first keeps of a long chain."""
+    kept = np.flatnonzero((kinds == Kind.KEEP) | (kinds == Kind.SAME_KEPT))
+    end = int(kept[_MANY_KEEPS])
+    return fit_chain(values[:end], kinds[:end], scale.sigma, iterations=_ALL_STEPS).weights
+
+
+def _claimed(chains: Sequence[Chain]) -> float | None:
+    """Recorded value of the last keep minus that of the first, summed over the chains."""
+    total, found = 0.0, False
+    for chain in chains:
+        gains = [placed.gain for placed in chain.rows if placed.kind in {Kind.KEEP, Kind.SAME_KEPT}]
+        numbers = [gain for gain in gains if gain is not None]
+        if numbers:
+            total, found = total + numbers[-1] - numbers[0], True
+    return total if found else None
+
+
+def _verdict(placed: Placed, chain: Chain, position: int, judged: _Judged | None) -> RowVerdict:
+    row = placed.row
+    before = chain.rows[placed.incumbent] if placed.incumbent is not None else None
+    claimed = placed.gain - before.gain if before is not None and placed.gain is not None and before.gain else None
+    if before is not None and before.gain == 0 and placed.gain is not None:
+        claimed = placed.gain
+    base = RowVerdict(row, Verdict.DISCARDED, "", claimed=claimed, marks=placed.marks)
+    if Mark.START in placed.marks:
+        return replace(base, verdict=Verdict.START, reason="later rows stand on it", kept=True, claimed=None)
+    if placed.kind in {Kind.KEEP, Kind.SAME_KEPT}:
+        return _kept(replace(base, kept=True), placed, position, judged)
+    return _not_kept(base, placed)
+
+
+def _kept(base: RowVerdict, placed: Placed, position: int, judged: _Judged | None) -> RowVerdict:
+    claimed = base.claimed or 0.0
+    if placed.kind is Kind.SAME_KEPT:
+        why = "it changed only the seed" if Mark.SEED_ONLY in placed.marks else "it measured the same tree again"
+        return replace(
+            base, verdict=Verdict.SAME, reason=f"{why}; whatever it shows is noise", probability=0.0, effect=0.0
+        )
+    if judged is None:
+        return replace(base, verdict=Verdict.UNKNOWABLE, reason="how noisy one run is can't be told from this file")
+    known = replace(base, probability=float(judged.better[position]), effect=float(judged.effect[position]))
+    if claimed == 0:
+        return replace(known, verdict=Verdict.TIE, reason="recorded exactly as good as the keep before it")
+    if claimed < 0:
+        return replace(known, verdict=Verdict.WORSE, reason="recorded worse than the keep before it")
+    return replace(known, verdict=Verdict.UNSURE, reason="")
+
+
+def _not_kept(base: RowVerdict, placed: Placed) -> RowVerdict:
+    row, marks = placed.row, placed.marks
+    if Mark.ZERO in marks:
+        return replace(base, verdict=Verdict.IMPLAUSIBLE, reason="0 is recorded where nothing near 0 was ever measured")
+    if {Mark.COPY, Mark.REPLICATE, Mark.DETAIL} & set(marks) or placed.kind is Kind.SAME:
+        return replace(base, verdict=Verdict.REPEAT, reason=", ".join(marks))
+    if row.status is Status.CRASH:
+        return replace(base, verdict=Verdict.CRASH, reason="nothing was measured", claimed=None)
+    return (
+        replace(base, verdict=Verdict.UNMEASURED, reason="kept without a number", kept=True)
+        if (row.status is Status.KEEP)
+        else _turned_down(base)
+    )
+
+
+def _turned_down(base: RowVerdict) -> RowVerdict:
+    row = base.row
+    if row.status is Status.UNKNOWN and row.status_text:
+        return replace(base, verdict=Verdict.UNDECIDED, reason=f"the status {row.status_text[:40]!r} is not a decision")
+    if base.claimed is not None and base.claimed > 0 and row.status is Status.DISCARD:
+        return replace(base, verdict=Verdict.MISSED, reason="recorded better than the keep it was compared with")
+    return replace(base, reason="" if base.claimed is not None else "no number to compare")
+
+
+def _remeasured(rows: list[RowVerdict], remeasure: Remeasure) -> list[RowVerdict]:
+    """Measure every tested keep against the keep before it again."""
+    out: list[RowVerdict] = []
+    before: HistoryRow | None = None
+    for row in rows:
+        answer = remeasure(row.row, before) if row.kept and before is not None and row.claimed is not None else None
+        out.append(row if answer is None else replace(row, remeasured=answer))
+        if row.kept:
+            before = row.row
+    return out
+
+
+def _cut(rows: Sequence[RowVerdict], fdr: float) -> list[RowVerdict]:
+    """Turn probabilities into verdicts: the longest list of keeps whose expected share of false ones is small enough.
+
+    The mean of (1 - probability) over a list is its posterior false discovery rate (Newton et al. 2004,
+    *Detecting differential gene expression with a semiparametric hierarchical mixture method*, §3).
+    """
+    open_rows = [
+        i for i, row in enumerate(rows) if row.verdict in {Verdict.UNSURE, Verdict.WORSE} and row.remeasured is None
+    ]
+    ranked = sorted(open_rows, key=lambda i: -(rows[i].probability or 0.0))
+    surviving: set[int] = set()
+    expected = 0.0
+    for size, index in enumerate(ranked, start=1):
+        expected += 1 - (rows[index].probability or 0.0)
+        if expected > _FDR_SLACK * fdr * size:
+            break
+        surviving.add(index)
+    return [_settle(row, survives=index in surviving) for index, row in enumerate(rows)]
+
+
+def _settle(row: RowVerdict, *, survives: bool) -> RowVerdict:
+    again = row.remeasured
+    if again is not None:
+        low = again.effect - _ONE_SIDED_5_PERCENT * again.standard_error
+        verdict = Verdict.SURVIVES if low > 0 else (Verdict.UNSURE if again.effect > 0 else Verdict.NOISE)
+        return replace(row, verdict=verdict, reason=f"measured again in {again.pairs} pairs: {again.effect:+.4g}")
+    probability = row.probability
+    if probability is None or row.verdict not in {Verdict.UNSURE, Verdict.WORSE}:
+        return row
+    chance = f"{100 * probability:.0f} % that it is a true improvement"
+    if survives:
+        return replace(row, verdict=Verdict.SURVIVES, reason=chance)
+    if row.verdict is Verdict.WORSE:
+        return replace(row, reason=f"{row.reason}; {chance}")
+    even = 0.5
+    return replace(row, verdict=Verdict.UNSURE if probability >= even else Verdict.NOISE, reason=chance)
