@@ -18,6 +18,10 @@ __all__ = ["Report", "dotted", "field_at", "key_names", "table_model"]
 _BARE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
 
 
+_SHOWN = 100
+"""Mistakes of one kind after which nobody reads on."""
+
+
 class Report:
     """The mistakes of one file so far.
 
@@ -47,8 +51,8 @@ class Report:
         paths: list[Path] = []
         for detail in error.errors(include_url=False):
             path = tuple(detail["loc"])
-            found, expected = _explained(root, path, detail)
-            self.add(path, found, expected)
+            if len(self._found) < _SHOWN:
+                self.add(path, *_explained(root, path, detail))
             paths.append(_element(path))
             if detail["type"] != "extra_forbidden":
                 self.broken.add(paths[-1])
@@ -159,6 +163,8 @@ def _unknown(root: type[BaseModel], path: Path) -> tuple[str, str]:
     homes = [home for home in _homes(root, (), name) if home != f"[{dotted(path[:-1])}]"]
     if homes:
         return "there is no such key here", f"it belongs in {' or '.join(homes)}"
+    if path[:-1] == ("guards",):
+        return "there is no such key", f"a guard's own options stand in [{dotted(('guards', 'options', name))}]"
     near = get_close_matches(name.lower(), known, n=1, cutoff=0.5)
     hint = f"{near[0]} may be meant; known here: " if near else "known here: "
     return "there is no such key", hint + ", ".join(known)

@@ -16,6 +16,7 @@ from evalkit.contract.schema import MetricTable
 __all__ = ["check_metrics", "make_metrics", "make_programs"]
 
 _NAME = re.compile(r"[^\W\d][\w.-]{0,79}")
+_MANY = 100
 _OWN = ("run", "artifacts", "serve", "score")
 
 
@@ -35,6 +36,11 @@ def check_metrics(draft: Draft) -> None:
     tables = draft.tables.metric
     if not tables and not draft.report.is_broken("metric"):
         draft.add((), "there is no metric", 'a table such as [metric.loss] with goal = "minimize", run and score')
+    if len(tables) > _MANY:
+        draft.add(
+            ("metric",), f"there are {len(tables):,} metrics", f"at most {_MANY}: each guarded one costs evidence"
+        )
+        return
     broken = frozenset(name for name in tables if draft.report.is_broken("metric", name))
     for name, table in tables.items():
         if not _NAME.fullmatch(name):

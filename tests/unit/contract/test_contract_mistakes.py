@@ -158,6 +158,10 @@ CASES = {
         ("", "", "[guards.options]\nx = 1\n"),
         ("9: guards.options", "x is 1", "[guards.options.x]"),
     ),
+    "options in the wrong place": (
+        ("", "", "[guards.scope]\nmax_files = 1\n"),
+        ("9: guards.scope", "no such key", "[guards.options.scope]"),
+    ),
     "variable": (("", "", '[evalkit.env]\n"a b" = "1"\n'), ("9: evalkit.env", '"a b"', "letters")),
     "variable's value": (("", "", "[evalkit.env]\nA = 1\n"), ("9: evalkit.env", "A is 1", 'A = "1"')),
     "own variable": (("", "", '[evalkit.env]\nEVALKIT_SEED = "1"\n'), ("9: evalkit.env", "own", "another")),
@@ -219,6 +223,13 @@ vault = "vualt"
         "13: budget.memroy",
         "15: splits.vault",
     ]
+
+
+def test_a_flood_of_mistakes_is_cut(folder, smallest):
+    unknown = "".join(f"key{i} = 1\n" for i in range(20_000))
+    assert len(folder.mistakes(f"{smallest}[budget]\n{unknown}")) == 100
+    metrics = "".join(f"[metric.m{i}]\ngoal = 1\n" for i in range(20_000))
+    assert any("20,001 metrics" in mistake.found for mistake in folder.mistakes(smallest + metrics))
 
 
 def test_the_message_reads_as_a_list(folder, changed):
