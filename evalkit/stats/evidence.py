@@ -23,7 +23,7 @@ numerical bounds that replace the theorem there.
 
 from __future__ import annotations
 
-__all__ = ["DEFAULT_GRID", "Evidence", "ModeratedT", "RatioEvidence", "log_sum_exp"]
+__all__ = ["DEFAULT_GRID", "Evidence", "ModeratedT", "RatioEvidence", "log_sum_exp", "normal_mixture_width"]
 
 import math
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
@@ -224,6 +224,18 @@ class RatioEvidence:
         """A confidence sequence for the ratio (of geometric means)."""
         low, high = self._inner.interval(alpha)
         return (math.exp(low) if low > -math.inf else 0.0, _exp(high))
+
+
+def normal_mixture_width(n: int, alpha: float = 0.05, prior_scale: float = 1.0) -> float:
+    """Half-width, in noise sds, of the confidence sequence after n pairs if the noise sd were known.
+
+    Robbins' normal mixture (Howard, Ramdas, McAuliffe & Sekhon 2021, eq. 14): the limit of
+    :meth:`ModeratedT.interval` for many degrees of freedom.
+    """
+    if n < 1 or not 0.0 < alpha < 1.0:
+        raise ValueError("needs at least one pair and alpha in (0, 1)")
+    rho = 1.0 / prior_scale**2
+    return math.sqrt((n + rho) * math.log((n + rho) / (rho * alpha * alpha))) / n
 
 
 def _exp(x: float) -> float:
