@@ -26,6 +26,7 @@ __all__ = ["AUTHOR", "PlannedCommit", "apply_keep", "load_plan", "plan_keep"]
 AUTHOR = "evalkit <evalkit@localhost>"
 _NOTHING = "0" * 40
 _UNPACK = 100  # more objects than this stay in one pack, as after a fetch
+_LOCK_WAIT = 2000  # milliseconds to wait for another git at work
 _STALE_LOCK = 5.0  # seconds; moving one ref takes milliseconds
 _TRAILER = re.compile(r"[A-Za-z][A-Za-z0-9-]*")
 _PERSON = re.compile(r"[^<>\n\0]+ <[^<>\n\0]*>")
@@ -235,7 +236,7 @@ def _move(theirs: Repository, ref: str, planned: PlannedCommit, tip: str) -> Non
 def _update_ref(theirs: Repository, ref: str, planned: PlannedCommit, tip: str) -> Ran:
     name, _, address = AUTHOR.partition(" <")
     return git(
-        ["-c", "core.filesRefLockTimeout=2000", "update-ref", "-m", "evalkit: keep", ref, planned.id, tip],
+        ["-c", f"core.filesRefLockTimeout={_LOCK_WAIT}", "update-ref", "-m", "evalkit: keep", ref, planned.id, tip],
         folder=theirs.folder,
         extra={"GIT_COMMITTER_NAME": name, "GIT_COMMITTER_EMAIL": address.rstrip(">")},
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import tempfile
 import threading
@@ -19,6 +20,7 @@ from evalkit.workspace.objects import EMPTY_TREE, Item, build_pack, build_tree, 
 
 __all__ = ["ObjectDatabase"]
 
+_ID = re.compile(r"[0-9a-f]{40}")
 _LOOSE = 24  # more new objects than this go into one pack
 _BATCH = 96  # ids in one question: below PIPE_BUF, so that writing it can't block while the answer waits
 _TREES = 4096
@@ -40,6 +42,9 @@ class _Reader:
 
     def ask(self, ids: Sequence[str], *, contents: bool) -> list[tuple[str, int, bytes] | None]:
         """(kind, size, bytes) of each object, None where it is missing."""
+        for id_ in ids:
+            if not _ID.fullmatch(id_):  # anything else could ask git for two things, or for something else
+                raise WorkspaceError(f"{id_[:60]!r} is not the id of an object", "ids have 40 hexadecimal digits")
         out: list[tuple[str, int, bytes] | None] = []
         with self._lock:
             for start in range(0, len(ids), _BATCH):

@@ -273,6 +273,8 @@ def _working_file(walk: Walk, root: int, path: bytes) -> Leaf | None:
         status = os.stat(path, dir_fd=root, follow_symlinks=False)
     except OSError:
         return None  # tracked and deleted
+    if not walk.count():
+        return None
     if stat.S_ISLNK(status.st_mode):
         target = os.readlink(path, dir_fd=root)
         walk.links[path] = target
