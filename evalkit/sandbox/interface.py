@@ -132,7 +132,8 @@ class Job:
         stdin: bytes given on standard input; none means ``/dev/null``.
         interactive: standard input and output are pipes in the caller's hands (:attr:`Running.stdin`,
             :attr:`Running.stdout`); only stderr is captured then, and ``stdin`` must be None.
-        network: False, or the sockets of a forwarding proxy decide (proposers only).
+        network: False, or a forwarding proxy decides (proposers only).
+        hosts: what the proxy lets through: ``host``, ``host:port`` or ``*.domain``; port 443 where none is named.
         devices: names below ``/dev`` that the contract declared.
         identity: whose job it is; candidate, scorer and proposer run as different users where the backend can.
     """
@@ -150,6 +151,7 @@ class Job:
     stdin: bytes | None = None
     interactive: bool = False
     network: bool = False
+    hosts: tuple[str, ...] = ()
     devices: tuple[str, ...] = ()
     identity: Identity = "candidate"
 
@@ -202,6 +204,7 @@ class Result:
         artifacts: the declared artefacts, by name, sealed.
         problem: one sentence for a person wherever ``outcome`` is not ``ok``.
         enforced, unenforced: which protections and limits held for this job, and which could not be had here.
+        contacted: ``host:port`` that the job's proxy was asked for, refused ones with a leading ``!``.
     """
 
     outcome: Outcome
@@ -214,6 +217,7 @@ class Result:
     problem: str = ""
     enforced: tuple[str, ...] = ()
     unenforced: tuple[str, ...] = ()
+    contacted: tuple[str, ...] = ()
 
     def close(self) -> None:
         """Give back the artefacts' memory."""
@@ -246,11 +250,11 @@ class Running(Protocol):
 
     @property
     def stdin(self) -> int:
-        """Descriptor to write to the job's standard input (interactive jobs only)."""
+        """Descriptor to write to the job's standard input (interactive jobs only); the caller closes it."""
 
     @property
     def stdout(self) -> int:
-        """Descriptor to read the job's standard output from (interactive jobs only)."""
+        """Descriptor to read the job's standard output from (interactive jobs only); the caller closes it."""
 
     def wait(self) -> Result:
         """Block until every process of the job is dead and its artefacts are sealed."""

@@ -1,0 +1,273 @@
+"""What a job will see, put together in a mount namespace that nobody else can see.
+
+Everything is mounted below ``/sys``, which is hidden for the supervisor that way and left alone on the host: there is
+no directory to make, and nothing to remove when the supervisor ends in whatever way.
+
+``/sys/root`` is the job's root without ``/proc`` and ``/dev``; ``/sys/box``, ``/sys/tmp`` and ``/sys/shm`` are its
+writable places, each capped; ``/sys/disk`` holds the upper layer of the overlay, ``/sys/tree`` its lower layer.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from typing import Any
+
+from evalkit.sandbox import kernel
+
+__all__ = ["Stage"]
+
+_AT = "/sys"
+_BYTES_PER_INODE = 4096
+_MIN_INODES, _MAX_INODES = 4096, 1 << 20
+_CHUNK = 1 << 20
+_ROOM = 16 << 20
+"""Bytes that the stage itself may need besides the files that it was given."""
+# What staging a bind may meet on file systems or kernels that can't map owners.
+_CANT_MAP = (errno.EINVAL, errno.ENOSYS, errno.EPERM, errno.EOPNOTSUPP)
+
+
+class Stage:
+    """Mounts of one job.
+
+    Args:
+        spec: the job as the parent described it.
+        maps: user namespaces for sources whose owner must look like the job's user.
+        payload: descriptor that the small files are read from.
+        sealed: descriptors of sealed files, in the order of ``spec["sealed"]``.
+    """
+
+    def __init__(self, spec: dict[str, Any], maps: dict[str, int], payload: int, sealed: list[int]) -> None:
+        self._spec, self._maps = spec, maps
+        self._payload, self._sealed = payload, sealed
+        self.writable: list[tuple[str, str]] = []
+        self.box = -1
+        self.watched: dict[str, int] = {}
+        self.copied = False
+
+    def build(self) -> None:
+        """Enter a namespace of its own and mount everything.
+
+        Raises:
+            OSError: something can't be had; the message says which.
+        """
+        self._enter()
+        kernel.make_private()
+        contents = sum(entry[2] for entry in [*self._spec["files"], *self._spec["sealed"]])
+        kernel.mount("stage", _AT, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, f"mode=755,size={contents + _ROOM}")
+        for name in ("root", "box", "tmp", "shm", "disk", "tree", "empty"):
+            os.mkdir(f"{_AT}/{name}", 0o755)
+        os.close(os.open(f"{_AT}/nothing", os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o444))
+        self._scratch()
+        self._workspace()
+        self._root()
+        self._masks()
+
+    def _enter(self) -> None:
+        if not self._spec["user_namespace"]:
+            kernel.unshare(kernel.CLONE_NEWNS)
+            return
+        uid, gid = os.geteuid(), os.getegid()
+        kernel.unshare(kernel.CLONE_NEWUSER | kernel.CLONE_NEWNS)
+        for name, text in (("setgroups", "deny"), ("uid_map", f"0 {uid} 1"), ("gid_map", f"0 {gid} 1")):
+            _write_file(f"/proc/self/{name}", text.encode(), os.O_WRONLY)
+
+    def _tmpfs(self, name: str, mode: int) -> None:
+        size = self._spec["disk"]
+        inodes = min(_MAX_INODES, max(_MIN_INODES, size // _BYTES_PER_INODE))
+        options = f"mode={mode:o},size={size},nr_inodes={inodes}"
+        kernel.mount("disk", f"{_AT}/{name}", "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, options)
+        self.watched[name] = os.open(f"{_AT}/{name}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def _scratch(self) -> None:
+        for name in ("tmp", "shm"):
+            self._tmpfs(name, 0o1777)
+
+    def _workspace(self) -> None:
+        box = f"{_AT}/box"
+        if self._spec["workspace"]:
+            self._show(self._spec["workspace"], box, must_map=True)
+        else:
+            self._tmpfs("disk", 0o755)
+            if not (self._spec["tree"] and self._overlay(self._spec["tree"], box)):
+                self._plain_box(box)
+        self.box = os.open(box, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        self.writable.append((box, "/box"))
+
+    def _overlay(self, tree: str, box: str) -> bool:
+        """An overlay over the pristine tree, writing into the capped disk; False where that can't be had."""
+        upper, work = f"{_AT}/disk/upper", f"{_AT}/disk/work"
+        for path in (upper, work):
+            os.mkdir(path, 0o755)
+        self._give(upper)
+        options = f"lowerdir={_AT}/tree,upperdir={upper},workdir={work}"
+        if self._spec["user_namespace"]:
+            options += ",userxattr"
+        try:
+            self._show(tree, f"{_AT}/tree", must_map=True)
+            kernel.mount("box", box, "overlay", kernel.MS_NOSUID | kernel.MS_NODEV, options)
+        except OSError as error:
+            if error.errno == errno.ENOENT:
+                raise
+            return False
+        return True
+
+    def _plain_box(self, box: str) -> None:
+        """A directory on the capped disk, with a copy of the tree where there is one."""
+        content = f"{_AT}/disk/content"
+        os.mkdir(content, 0o755)
+        if self._spec["tree"]:
+            self.copied = True
+            _copy_tree(self._spec["tree"], content, self._spec["ids"])
+        self._give(content)
+        kernel.bind(content, box)
+
+    def _give(self, path: str) -> None:
+        if self._spec["ids"]:
+            os.chown(path, *self._spec["ids"])
+
+    def _show(self, source: str, target: str, *, read_only: bool = False, must_map: bool = False) -> None:
+        """Bind a source so that its owner looks like the job's user, where that is needed and possible."""
+        namespace = self._maps.get(source)
+        if namespace is None:
+            kernel.bind(source, target, read_only=read_only)
+            return
+        try:
+            kernel.idmapped_bind(source, target, namespace, read_only=read_only)
+        except OSError as error:
+            if must_map or error.errno not in _CANT_MAP:
+                raise
+            kernel.bind(source, target, read_only=read_only)
+
+    def _root(self) -> None:
+        """The read-only root: binds, links, small files, and mount points for what bubblewrap adds."""
+        root = f"{_AT}/root"
+        for name in ("proc", "dev", "tmp", "box"):
+            os.mkdir(f"{root}/{name}", 0o755)
+        for target, link in self._spec["links"]:
+            _make_parents(root, target)
+            os.symlink(link, root + target)
+        for source, target, writable in self._spec["binds"]:
+            if writable:
+                self._writable_bind(source, target)
+                continue
+            _mount_point(root, target, source)
+            self._show(source, root + target, read_only=True)
+        for target, offset, size in self._spec["files"]:
+            _make_parents(root, target)
+            _copy_range(self._payload, offset, size, root + target)
+        for (target, _, size), descriptor in zip(self._spec["sealed"], self._sealed, strict=True):
+            _make_parents(root, target)
+            _copy_range(descriptor, 0, size, root + target)
+
+    def _writable_bind(self, source: str, target: str) -> None:
+        place = f"{_AT}/writable{len(self.writable)}"
+        _mount_point(_AT, f"/writable{len(self.writable)}", source)
+        self._show(source, place, must_map=True)
+        _mount_point(f"{_AT}/root", target, source)
+        self.writable.append((place, target))
+
+    def _masks(self) -> None:
+        for path in self._spec["masks"]:
+            for base in (f"{_AT}/root", *(place for place, _ in self.writable)):
+                self._mask(base, path)
+
+    def _mask(self, base: str, path: str) -> None:
+        """Cover a path of the host wherever a bind shows it."""
+        if base == f"{_AT}/root":
+            places = [
+                f"{base}{target}{path[len(source) :]}"
+                for source, target, _ in self._spec["binds"]
+                if path == source or path.startswith(source.rstrip("/") + "/")
+            ]
+        else:
+            sources = {f"{_AT}/box": self._spec["workspace"]}
+            source = sources.get(base)
+            inside = source and path.startswith(source.rstrip("/") + "/")
+            places = [base + path[len(source.rstrip("/")) :]] if source and inside else []
+        for place in places:
+            try:
+                kind = os.lstat(place).st_mode
+            except OSError:
+                continue  # not there, so there is nothing to hide
+            kernel.bind(f"{_AT}/empty" if stat.S_ISDIR(kind) else f"{_AT}/nothing", place, read_only=True)
+
+
+def _make_parents(root: str, target: str) -> None:
+    """Directories above a target, on the stage's own file system and never through a link that leads off it."""
+    parent = root + target.rsplit("/", 1)[0]
+    if not f"{os.path.realpath(parent)}/".startswith(f"{root}/"):
+        raise OSError(errno.EXDEV, f"{target} lies behind a symbolic link that leads out of the sandbox")
+    try:
+        os.makedirs(parent, 0o755, exist_ok=True)
+    except OSError as error:
+        if error.errno == errno.EROFS:
+            raise OSError(error.errno, f"{target} lies below a read-only bind and does not exist there") from None
+        raise
+
+
+def _mount_point(root: str, target: str, source: str) -> None:
+    """Make the place where a source will be mounted, where there is none yet."""
+    place = root + target
+    _make_parents(root, target)
+    if os.path.lexists(place):
+        return
+    if os.path.isdir(source):
+        os.mkdir(place, 0o755)
+    else:
+        os.close(os.open(place, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o444))
+
+
+def _write_file(path: str, content: bytes, flags: int) -> None:
+    descriptor = os.open(path, flags | os.O_CLOEXEC, 0o444)
+    try:
+        os.write(descriptor, content)
+    finally:
+        os.close(descriptor)
+
+
+def _copy_range(source: int, offset: int, size: int, target: str) -> None:
+    """Copy a part of a memfd to a new read-only file."""
+    descriptor = os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o444)
+    try:
+        end = offset + size
+        while offset < end:
+            offset += os.write(descriptor, os.pread(source, min(_CHUNK, end - offset), offset))
+    finally:
+        os.close(descriptor)
+
+
+def _copy_tree(source: str, target: str, ids: list[int] | None) -> None:
+    """Files, directories and links below a source, without recursion; anything else is not part of a tree."""
+    pending = [(source, target)]
+    while pending:
+        here, there = pending.pop()
+        for entry in os.scandir(here):
+            copy = f"{there}/{entry.name}"
+            if entry.is_symlink():
+                os.symlink(os.readlink(entry.path), copy)
+            elif entry.is_dir(follow_symlinks=False):
+                os.mkdir(copy, 0o755)
+                pending.append((entry.path, copy))
+            elif entry.is_file(follow_symlinks=False):
+                _copy_file(entry, copy)
+            else:
+                continue
+            if ids:
+                os.chown(copy, *ids, follow_symlinks=False)
+
+
+def _copy_file(entry: os.DirEntry[str], copy: str) -> None:
+    source = os.open(entry.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        mode = stat.S_IMODE(os.fstat(source).st_mode) & 0o777
+        target = os.open(copy, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, mode | 0o200)
+        try:
+            while os.sendfile(target, source, None, _CHUNK):
+                pass
+            os.fchmod(target, mode)
+        finally:
+            os.close(target)
+    finally:
+        os.close(source)

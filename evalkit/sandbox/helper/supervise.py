@@ -1,0 +1,170 @@
+"""One supervisor watches one job: it sets the stage, starts the job, holds the clocks, waits for every orphan, reports.
+
+It is a process of its own so that limits hold even when the process that asked for the job is busy, stopped or killed.
+What it reports travels over the job's control socket, as one JSON document with the workspace's descriptor beside it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import socket
+import time
+import traceback
+from typing import Any
+
+from evalkit.sandbox import counters, kernel
+from evalkit.sandbox.helper import launch, perf
+from evalkit.sandbox.helper.network import open_listener
+from evalkit.sandbox.helper.stage import Stage
+
+__all__ = ["supervise"]
+
+_CPU_RESOLUTION = 0.004
+"""Seconds; how finely the CPU limit is watched when it is close."""
+_STANDARD_STREAMS = 3
+
+
+class _Descriptors:
+    """The descriptors that came with a job, by what they are for."""
+
+    def __init__(self, spec: dict[str, Any], received: list[int]) -> None:
+        self.control, self.payload = received[:2]
+        self.streams = received[2:5]
+        rest = received[5:]
+        kinds = spec["cgroup"]
+        self.leaf: list[tuple[str, int]] = list(zip(kinds, rest, strict=False))
+        self.parents = rest[len(kinds) : 2 * len(kinds)]
+        rest = rest[2 * len(kinds) :]
+        sealed = len(spec["sealed"])
+        self.sealed = rest[:sealed]
+        self.seccomp = rest[sealed]
+
+
+def supervise(spec: dict[str, Any], received: list[int], maps: dict[str, int]) -> None:
+    """Run one job from beginning to end; every failure of our own is reported as such."""
+    descriptors = _Descriptors(spec, received)
+    with socket.socket(fileno=os.dup(descriptors.control)) as control:
+        try:
+            report, box = _run(spec, descriptors, maps, control)
+        except (OSError, ValueError, KeyError) as error:
+            detail = "".join(traceback.format_exception(error)[-3:])
+            report, box = {"failure": f"{error}", "detail": detail}, None
+        finally:
+            kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 0)
+        try:
+            socket.send_fds(control, [json.dumps(report).encode()], [] if box is None else [box])
+        except OSError:
+            _remove_leaf(spec, descriptors)  # whoever asked is gone
+
+
+def _remove_leaf(spec: dict[str, Any], descriptors: _Descriptors) -> None:
+    for parent in descriptors.parents:
+        try:
+            os.rmdir(spec["leaf"], dir_fd=parent)
+        except OSError:
+            continue  # the next start sweeps it
+
+
+def _run(
+    spec: dict[str, Any], descriptors: _Descriptors, maps: dict[str, int], control: socket.socket
+) -> tuple[dict[str, Any], int | None]:
+    os.setsid()
+    kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
+    stage = Stage(spec, maps, descriptors.payload, descriptors.sealed)
+    stage.build()
+    if spec["network"]:
+        kernel.unshare(kernel.CLONE_NEWNET)
+        listener = open_listener(spec["proxy_port"])
+        socket.send_fds(control, [b"listening"], [listener.fileno()])
+        listener.close()
+    job = launch.Launched(spec, descriptors, stage)
+    watch = _Watch(spec, descriptors.leaf, control)
+    reason = watch.until_end(job.pid)
+    status, usage = _reap(job.pid)
+    wall = time.monotonic() - watch.started
+    for stream in descriptors.streams:
+        os.close(stream)
+    report = {
+        "status": status,
+        "began": job.began(),
+        "reason": reason,
+        "wall": wall,
+        "user": usage[0],
+        "system": usage[1],
+        "instructions": perf.read(job.instructions),
+        "full": [name for name, place in stage.watched.items() if _is_full(place)],
+        "copied": stage.copied,
+        **counters.read(descriptors.leaf),
+    }
+    return report, stage.box
+
+
+class _Watch:
+    """The clocks of a job."""
+
+    def __init__(self, spec: dict[str, Any], leaf: counters.Leaf, control: socket.socket) -> None:
+        self.started = time.monotonic()
+        self._wall_end = self.started + spec["wall"]
+        self._cpu_limit: float | None = spec["cpu"]
+        self._leaf, self._control = leaf, control
+        self._cores = len(os.sched_getaffinity(0))
+
+    def until_end(self, pid: int) -> str:
+        """Wait until the job's outermost process has ended, ending it when a limit is reached; says why it ended."""
+        ended = os.pidfd_open(pid)
+        poll = select.poll()
+        poll.register(ended, select.POLLIN)
+        poll.register(self._control, select.POLLIN)
+        try:
+            while True:
+                events = dict(poll.poll(max(0.0, self._next_look() * 1000)))
+                if ended in events:
+                    return "exit"
+                if reason := self._reason(asked=self._control.fileno() in events):
+                    signal.pidfd_send_signal(ended, signal.SIGKILL)
+                    return reason
+        finally:
+            os.close(ended)
+
+    def _next_look(self) -> float:
+        """Seconds until a limit can be reached at the earliest."""
+        left = self._wall_end - time.monotonic()
+        if self._cpu_limit is not None:
+            used = counters.cpu_seconds(self._leaf)
+            if used is not None:
+                left = min(left, max(_CPU_RESOLUTION, (self._cpu_limit - used) / self._cores))
+        return left
+
+    def _reason(self, *, asked: bool) -> str:
+        if asked:
+            return "asked"
+        if time.monotonic() >= self._wall_end:
+            return "wall"
+        used = counters.cpu_seconds(self._leaf) if self._cpu_limit is not None else None
+        return "cpu" if used is not None and used >= (self._cpu_limit or 0) else ""
+
+
+def _reap(pid: int) -> tuple[int, tuple[float, float]]:
+    """Wait for the job and for everything it left behind, which the kernel hands to the nearest subreaper.
+
+    Returns:
+        The wait status of the job's outermost process, and user and system seconds of all of them.
+    """
+    status, user, system = 0, 0.0, 0.0
+    while True:
+        try:
+            ended, ended_status, usage = os.wait4(-1, 0)
+        except ChildProcessError:
+            return status, (user, system)
+        user += usage.ru_utime
+        system += usage.ru_stime
+        if ended == pid:
+            status = ended_status
+
+
+def _is_full(place: int) -> bool:
+    state = os.fstatvfs(place)
+    return state.f_bfree == 0 or state.f_ffree == 0
