@@ -29,7 +29,9 @@ One experiment (``sequential``, ``cases``, ``exact``): one protocol ``Experiment
     ``experiment(policy, noise, level, *, ...)`` builds the machine that the noise calls for.
     ``Decision`` has outcome ("keep" | "reject" | "inconclusive"), reason (a code), message, stage, log_e, level,
     pairs, screens, sum, sum_of_squares, mean, interval, more_pairs, diagnostics; ``to_dict() / from_dict``.
-    ``Baseline(mean, count)``: the running mean of incumbent values that single screens are compared with.
+    ``Baseline(mean, count)``: the running mean of incumbent values that single screens are compared with; start it with
+    ``Baseline(noise.mean, noise.cost)``, then ``including(incumbent values)`` after a confirmation that ends without a
+    keep, and ``after_keep(candidate, incumbent, noise)`` then ``including(fresh head values)`` after one.
 
 The whole run (``online``): ``run_level(rule="e-lond", alpha=0.05, expected=60) -> RunLevel``; state is plain data::
 
@@ -40,7 +42,8 @@ The whole run (``online``): ``run_level(rule="e-lond", alpha=0.05, expected=60) 
 
     ``ELond.level(index, keeps)`` is the bare formula.
 
-Evidence (``evidence``, ``discrete``, ``bounded``, ``percase``): the protocol ``Evidence`` with ``update(x) -> log_e``, ``log_e``,
+Evidence (``evidence``, ``discrete``, ``bounded``, ``percase``): the protocol ``Evidence`` with ``update(x) ->
+log_e``, ``log_e``,
     ``n``, ``interval(alpha)``; ``ModeratedT``, ``BinaryEvidence``, ``BettingEvidence``, ``ClusteredEvidence``,
     ``PerCaseEvidence``, ``RatioEvidence``; ``choose_evidence(kind, ...) -> Choice(evidence, reason)``;
     ``sign_flip_p_value(differences)``.

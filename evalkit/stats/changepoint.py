@@ -1,6 +1,7 @@
 """Has head lost something on the way? The e-CUSUM of head against the frozen anchor; and change points in a series.
 
-The e-CUSUM decides. It sees paired differences of head and anchor, measured in the same visit, so a slower machine or a new
+The e-CUSUM decides. It sees paired differences of head and anchor, measured in the same visit, so a slower machine
+or a new
 driver moves both. The other two read one raw series, which can't tell the environment from the code: diagnosis only.
 """
 
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 __all__ = ["ChangePoint", "ECusum", "cusum", "e_divisive"]
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -28,9 +30,11 @@ _MAX_POINTS = 1000
 class ECusum:
     """An e-detector for "head is worse than the anchor by more than the tolerance".
 
-    Each bet g keeps ``M_k = max(M_{k−1}, 1)·e_k`` over visits, with ``e_k`` the moderated t likelihood ratio of the visit's
+    Each bet g keeps ``M_k = max(M_{k−1}, 1)·e_k`` over visits, with ``e_k`` the moderated t likelihood ratio of the
+    visit's
     pairs; the alarm is on the average over bets. Under "never worse" its average run length is at least the threshold,
-    in visits, and the chance of any alarm within K visits is at most ``K/threshold`` (Shin, Ramdas & Rinaldo 2024, "E-detectors:
+    in visits, and the chance of any alarm within K visits is at most ``K/threshold`` (Shin, Ramdas & Rinaldo 2024,
+    "E-detectors:
     a nonparametric framework for sequential change detection", NEJSDS, Theorem 2.4 and its proof).
 
     Args:
@@ -146,7 +150,8 @@ def e_divisive(
     """Change points by E-divisive (Matteson & James 2014, JASA 109, §2): energy distance, permutation tests.
 
     The series is bisected at the point of largest scaled energy distance for as long as the best split beats
-    the best splits of shuffled segments. Assumes independent values; a drifting or autocorrelated series yields changes that
+    the best splits of shuffled segments. Assumes independent values; a drifting or autocorrelated series yields
+    changes that
     no commit made. Values are averaged to at most 1,000 points first.
 
     Args:
@@ -228,10 +233,10 @@ def cusum(
     sd = _difference_sd(values)
     start = 0
     while sd > 0.0 and start + reference < len(values):
-        alarm = _first_alarm(values, start, reference, sd, slack, limit)
+        alarm = _first_alarm(values[start:], reference, sd, slack=slack, limit=limit)
         if alarm is None:
             break
-        change, at = alarm
+        change, at = start + alarm[0], start + alarm[1]
         after = values[change : at + 1]
         before = values[start:change]
         found.append(ChangePoint(change, math.fsum(before) / len(before), math.fsum(after) / len(after)))
@@ -241,18 +246,18 @@ def cusum(
 
 def _difference_sd(values: list[float]) -> float:
     """A noise sd that level shifts hardly touch: median absolute first difference / (0.6745·√2)."""
-    steps = sorted(abs(b - a) for a, b in zip(values, values[1:], strict=False))
+    steps = sorted(abs(b - a) for a, b in itertools.pairwise(values))
     return steps[len(steps) // 2] / (0.6745 * math.sqrt(2.0)) if steps else 0.0
 
 
 def _first_alarm(
-    values: list[float], start: int, reference: int, sd: float, slack: float, limit: float
+    values: list[float], reference: int, sd: float, *, slack: float, limit: float
 ) -> tuple[int, int] | None:
     """Where the sum that first crosses the limit started, and where it crossed."""
-    level = math.fsum(values[start : start + reference]) / reference
+    level = math.fsum(values[:reference]) / reference
     up = down = 0.0
-    up_from = down_from = start + reference
-    for i in range(start + reference, len(values)):
+    up_from = down_from = reference
+    for i in range(reference, len(values)):
         z = (values[i] - level) / sd
         up, down = max(0.0, up + z - slack), max(0.0, down - z - slack)
         up_from = i + 1 if up == 0.0 else up_from

@@ -68,9 +68,10 @@ class ModeratedT:
         grid: effects to bet on, in units of ``noise_sd``, each above 0.
         null: the largest effect that is still "no better", in the metric's units.
         prior_scale: sd of the Gaussian prior, in units of the noise sd, behind :meth:`interval`.
+        weights: share of each bet, above 0; normalised; equal by default.
     """
 
-    __slots__ = ("_df", "_grid", "_log_e", "_n", "_null", "_prior", "_sd", "_square", "_sum")
+    __slots__ = ("_df", "_grid", "_log_e", "_log_weights", "_n", "_null", "_prior", "_sd", "_square", "_sum")
 
     def __init__(
         self,
@@ -80,11 +81,13 @@ class ModeratedT:
         *,
         null: float = 0.0,
         prior_scale: float = 1.0,
+        weights: Sequence[float] | None = None,
     ) -> None:
         if not (math.isfinite(noise_sd) and noise_sd > 0.0 and noise_df > 0.0):
             raise ValueError("the moderated t needs a positive noise sd and positive degrees of freedom")
         if not grid or min(grid) <= 0.0:
             raise ValueError("the grid needs at least one effect, all above zero")
+        self._log_weights = _log_weights(len(grid), weights)
         self._sd, self._df, self._grid, self._null = noise_sd, noise_df, tuple(grid), null
         self._prior = prior_scale
         self._n, self._sum, self._square, self._log_e = 0, 0.0, 0.0, 0.0
@@ -168,8 +171,8 @@ class ModeratedT:
     def _log_e_at(self, n: int, total: float, square: float) -> float:
         top = self._df + square
         power = 0.5 * (self._df + n)
-        terms = [power * math.log(top / self._below(top, n, total, g)) for g in self._grid]
-        return log_sum_exp(terms) - math.log(len(terms))
+        bets = zip(self._log_weights, self._grid, strict=True)
+        return log_sum_exp([w + power * math.log(top / self._below(top, n, total, g)) for w, g in bets])
 
     def _below(self, top: float, n: int, total: float, g: float) -> float:
         """``ν0 + Σ(u − g)²`` by its own expansion; never below ν0, which rounding could otherwise undercut."""
@@ -224,6 +227,15 @@ class RatioEvidence:
         """A confidence sequence for the ratio (of geometric means)."""
         low, high = self._inner.interval(alpha)
         return (math.exp(low) if low > -math.inf else 0.0, _exp(high))
+
+
+def _log_weights(count: int, weights: Sequence[float] | None) -> tuple[float, ...]:
+    if weights is None:
+        return (-math.log(count),) * count
+    if len(weights) != count or min(weights) <= 0.0:
+        raise ValueError("every bet of the grid needs a weight above zero")
+    total = math.fsum(weights)
+    return tuple(math.log(w / total) for w in weights)
 
 
 def normal_mixture_width(n: int, alpha: float = 0.05, prior_scale: float = 1.0) -> float:

@@ -1,4 +1,4 @@
-"""Futility: stopping when the effect of interest has become unlikely. Only rejects, so it spends no error budget."""
+"""Futility: stopping when confirmation has become unlikely to end in a keep. Only rejects: no error budget spent."""
 
 from __future__ import annotations
 
@@ -12,5 +12,10 @@ if TYPE_CHECKING:
 
 
 def is_futile(evidence: ModeratedT, policy: Policy) -> bool:
-    """Whether the log-likelihood ratio of the smallest effect of interest against none fell below the bound."""
-    return evidence.log_likelihood_ratio(policy.futility_effect) < -policy.futility_bound
+    """Whether the log-likelihood ratio of the effect of interest against none lags behind what it should have reached.
+
+    The bar starts at ``−futility_bound`` and rises by ``futility_growth`` a pair: evidence that doesn't grow at some
+    minimal pace can't reach its level before pairs run out, and patience is better spent on the next proposal.
+    """
+    bar = policy.futility_growth * evidence.n - policy.futility_bound
+    return evidence.log_likelihood_ratio(policy.futility_effect) < bar

@@ -1,6 +1,7 @@
 """Reusing a holdout: for reporting, with every query counted; and rotated items for gating.
 
-Ladder and Thresholdout make a *reported* score trustworthy for longer. At the sizes that loops have (n ≤ 5,000) they don't
+Ladder and Thresholdout make a *reported* score trustworthy for longer. At the sizes that loops have (n ≤ 5,000) they
+don't
 protect a hill-climb enough to gate on: a gate needs items that the search has not been selected on, which is
 what :class:`Rotation` hands out.
 """
@@ -38,7 +39,8 @@ class Answer:
 class Ladder:
     """The parameter-free Ladder (Blum & Hardt 2015, "The Ladder", ICML, Figure 2): reports only clear new bests.
 
-    A submission's mean score is released, rounded to ``1/n``, when it beats the best so far by more than one standard error of
+    A submission's mean score is released, rounded to ``1/n``, when it beats the best so far by more than one
+    standard error of
     the per-case difference; otherwise the best so far is repeated.
 
     Args:
@@ -85,7 +87,8 @@ class Ladder:
 class Thresholdout:
     """Thresholdout (Dwork, Feldman, Hardt, Pitassi, Reingold & Roth 2015, Science 349, Figure 1).
 
-    Answers with the dev score unless dev and holdout disagree by more than a noisy threshold; then with the holdout score
+    Answers with the dev score unless dev and holdout disagree by more than a noisy threshold; then with the holdout
+    score
     plus Laplace noise, which costs one unit of the budget. When the budget is gone it answers nothing.
 
     Args:

@@ -27,10 +27,13 @@ class Policy:
         prior_df: cap on the degrees of freedom that the A/A noise estimate counts for in the evidence. A small cap is
             what keeps heavy tails and a changed variance from passing for an effect; the price is power at
             the first few pairs.
-        grid: effects, in units of the noise sd, that the evidence bets on, with equal weights.
+        grid: effects, in units of the noise sd, that the evidence bets on.
+        weights: share of each bet.
         max_pairs: confirm pairs at most.
         futility_effect: the smallest effect of interest, in units of the noise sd.
-        futility_bound: stop when the log-likelihood ratio of that effect against none falls below minus this.
+        futility_bound: stop when the log-likelihood ratio of that effect against none falls below minus this …
+        futility_growth: … plus this for every pair seen.
+        baseline_shrink: how far a new incumbent's baseline is moved down for the winner's curse, in standard errors.
         estimate_pairs: fresh pairs after a keep, for the effect that is claimed.
         min_pairs: confirm pairs before a keep, so that diagnostics have something to look at.
     """
@@ -44,9 +47,12 @@ class Policy:
     paired_screen_rho: float = 0.75
     prior_df: float = 8.0
     grid: tuple[float, ...] = (0.35, 0.7, 1.4, 2.8)
+    weights: tuple[float, ...] = (0.25, 0.25, 0.25, 0.25)
     max_pairs: int = 24
     futility_effect: float = 0.6
     futility_bound: float = 0.5
+    futility_growth: float = 0.0
+    baseline_shrink: float = 0.2
     estimate_pairs: int = 4
     min_pairs: int = 2
 

@@ -43,13 +43,28 @@ class Baseline:
         mean = (self.mean * self.count + math.fsum(fresh)) / total
         return Baseline(mean, min(total, _MEMORY))
 
-    @classmethod
-    def of(cls, values: Iterable[float]) -> Baseline:
-        """From values of a new incumbent, such as the confirm trials of the candidate that was just kept."""
-        fresh = list(values)
-        if not fresh:
-            raise ValueError("a baseline needs at least one value")
-        return cls(math.fsum(fresh) / len(fresh), min(float(len(fresh)), _MEMORY))
+    def after_keep(
+        self, candidate: Sequence[float], incumbent: Sequence[float], noise: Noise, *, shrink: float = 0.2
+    ) -> Baseline:
+        """The baseline of the new incumbent, from the confirm pairs that its keep rests on.
+
+        Its mean is corrected twice: by ``ρ`` times what the old incumbent's values in the same pairs were off its own
+        long-run mean (a control variate), and downwards for having been kept on lucky data. Add the fresh trials of the
+        estimate with :meth:`including` as soon as they are there.
+
+        Args:
+            candidate: the kept candidate's confirm values, at least one.
+            incumbent: the old incumbent's, pair by pair.
+            noise: the noise model.
+            shrink: standard errors to take off.
+        """
+        n = len(candidate)
+        if n == 0 or n != len(incumbent):
+            raise ValueError("a new baseline needs the confirm pairs of the candidate that was kept")
+        rho = max(0.0, min(0.95, noise.rho))
+        shift = rho * (math.fsum(incumbent) / n - self.mean)
+        mean = math.fsum(candidate) / n - shift - shrink * noise.sd / math.sqrt(n)
+        return Baseline(mean, min(n / (1.0 - rho * rho), _MEMORY))
 
     def to_dict(self) -> dict[str, float]:
         """Plain data."""

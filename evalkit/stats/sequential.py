@@ -78,7 +78,7 @@ class ScalarTest:
         self._stage = "screen" if self._thresholds else "confirm"
         self._ended: tuple[Outcome, str] | None = None
         pilot = min(noise.pilot_df, policy.prior_df)
-        self._evidence = ModeratedT(noise.pilot_sd or noise.sd, pilot, policy.grid, null=null)
+        self._evidence = ModeratedT(noise.pilot_sd or noise.sd, pilot, policy.grid, null=null, weights=policy.weights)
         self._found: tuple[Diagnostic, ...] = ()
 
     @property
