@@ -167,12 +167,17 @@ def _take(state: _State, line: Line, cells: list[str]) -> None:
     columns = state.columns
     if columns is None:  # pragma: no cover - _begin set it or raised
         return
-    if is_header(cells):
+    if _may_be_header(columns, cells) and is_header(cells):
         _second_header(state, line, cells)
         return
     fitted = _fit(state, columns, line, cells)
     if fitted is not None:
         state.rows.append(_row(state, columns, line, fitted))
+
+
+def _may_be_header(columns: Columns, cells: list[str]) -> bool:
+    """Whether it is worth a closer look: where the metric should be there is no digit at all."""
+    return columns.metric >= len(cells) or not any(character.isdigit() for character in cells[columns.metric])
 
 
 def _second_header(state: _State, line: Line, cells: list[str]) -> None:

@@ -40,7 +40,9 @@ _WORSE = (("exponential", 1.0), ("exponential", 3.0), ("exponential", 10.0), ("p
 _SHAPES = (*_BETTER, *_WORSE)
 _COMPONENTS = 1 + len(_SHAPES)
 _BETTER_SLICE = slice(1, 1 + len(_BETTER))
-_NULL_PSEUDO_COUNT = 10.0
+_PRIOR_ROWS = (4.0, 1.0, 4.0)
+"""Rows without effect, better and worse that are taken as seen beforehand."""
+_PRIOR = np.repeat(np.array(_PRIOR_ROWS) / (1, len(_BETTER), len(_WORSE)), (1, len(_BETTER), len(_WORSE)))
 _CHUNK = 1 << 14
 _CONVERGED = 0.02
 """Log likelihood gained by an EM step that is not worth another one."""
@@ -178,11 +180,18 @@ def _gather(values: _Floats, kinds: NDArray[np.int64], sigma: float) -> _Lattice
     return _Lattice(centers, counted[0], counted[1], kinds[kept] == Kind.SAME_KEPT, far)
 
 
-def _window_kernels(wide: _Floats, shift: int) -> _Floats:
-    """Kernels at the effects that lead from one keep's window to the next one's."""
+def _between(wide: _Floats, shift: int) -> _Floats:
+    """Columns of ``wide`` (or its likes) at the effects that lead from one keep's window to the next one's."""
+    low = shift - 2 * _RADIUS + 2 * _REACH
+    return wide[..., low : low + 4 * _RADIUS + 1]
+
+
+def _is_far(shift: int) -> bool:
+    return abs(shift) + 2 * _RADIUS > 2 * _REACH
+
+
+def _far_kernels(shift: int) -> _Floats:
     low = shift - 2 * _RADIUS
-    if abs(shift) + 2 * _RADIUS <= 2 * _REACH:
-        return wide[:, low + 2 * _REACH : low + 2 * _REACH + 4 * _RADIUS + 1]
     return _kernels(np.arange(low, low + 4 * _RADIUS + 1))
 
 
@@ -217,55 +226,59 @@ def _run(lattice: _Lattice, weights: _Floats, *, with_gain: bool = False) -> _Pa
     rows = np.exp(log_rows - peaks[:, None])
     far = _far_densities(lattice.far)
     total = float(peaks.sum() + np.log(weights @ far + _TINY).sum())
-    forward, predicted, last, logs = _forward(lattice, weights, rows, with_gain=with_gain)
-    levels, counts, better = _backward(lattice, weights, forward, predicted, rows)
+    steps = np.diff(lattice.centers)
+    moves = _moves(lattice, weights, steps)
+    forward, last, logs = _forward(moves, rows, with_gain=with_gain)
+    levels, counts, better = _backward(lattice, weights, forward, moves, rows)
     gain, gain_sd = _gain(last, lattice) if with_gain else (math.nan, math.nan)
     counts = counts + weights * (smooth @ (lattice.tried.distances(levels) / mixed))
     counts = counts + ((weights[:, None] * far) / (weights @ far + _TINY)).sum(axis=1)
     return _Pass(total + logs, levels, counts, better, gain, gain_sd)
 
 
-def _forward(
-    lattice: _Lattice, weights: _Floats, rows: _Floats, *, with_gain: bool
-) -> tuple[_Floats, _Floats, _Floats, float]:
-    """Filtered levels, their predictions per component, the last message, and the log likelihood.
+def _moves(lattice: _Lattice, weights: _Floats, steps: NDArray[np.int64]) -> list[_Floats]:
+    """Per keep after the first, the probability of each effect that leads to its window."""
+    _, _, wide = _tables()
+    mixed, null = weights @ wide, wide[0]
+    moves: list[_Floats] = []
+    for step, null_kept in zip(steps.tolist(), lattice.null_kept[1:].tolist(), strict=True):
+        if _is_far(step):
+            kernels = _far_kernels(step)
+            moves.append(kernels[0] if null_kept else weights @ kernels)
+        else:
+            moves.append(_between(null if null_kept else mixed, step))
+    return moves
+
+
+def _forward(moves: list[_Floats], rows: _Floats, *, with_gain: bool) -> tuple[_Floats, _Floats, float]:
+    """Filtered levels, the last message, and the log likelihood.
 
     Channel 0 of a message is the density of the level; 1 and 2 are the same times the first level and its square,
     from which the gain of the whole chain follows.
     """
-    noise, _, wide = _tables()
+    noise, _, _ = _tables()
     window = np.arange(-_RADIUS, _RADIUS + 1) / _PER_SIGMA
-    only_null = np.eye(_COMPONENTS)[0]
     first = noise / _PER_SIGMA
     message = np.stack([first, first * window, first * window**2]) if with_gain else first[None, :]
-    steps = np.diff(lattice.centers)
     forward = np.zeros_like(rows)
-    predicted = np.zeros((rows.shape[0], _COMPONENTS, window.size))
     total = 0.0
     for k in range(rows.shape[0]):
         if k:
-            kernels = _window_kernels(wide, int(steps[k - 1]))
-            mix = only_null if lattice.null_kept[k] else weights
-            for component, kernel in enumerate(kernels):
-                predicted[k, component] = np.convolve(message[0], kernel, "valid")
-            moved = mix @ kernels
-            rest = [np.convolve(part, moved, "valid") for part in message[1:]]
-            message = np.stack([mix @ predicted[k], *rest]) * noise
+            message = np.array([np.convolve(part, moves[k - 1], "valid") for part in message]) * noise
         message = message * rows[k]
         scale = float(message[0].sum()) + _TINY
         total += math.log(scale)
-        message = message / scale
+        message /= scale
         forward[k] = message[0]
-    return forward, predicted, message, total
+    return forward, message, total
 
 
 def _backward(
-    lattice: _Lattice, weights: _Floats, forward: _Floats, predicted: _Floats, rows: _Floats
+    lattice: _Lattice, weights: _Floats, forward: _Floats, moves: list[_Floats], rows: _Floats
 ) -> tuple[_Floats, _Floats, _Floats]:
     """Posterior of each level, expected counts of the components among keeps, P(effect > 0) of each."""
     noise, _, wide = _tables()
     keeps, width = forward.shape
-    only_null = np.eye(_COMPONENTS)[0]
     levels = np.zeros((keeps, width))
     better = np.zeros(keeps - 1)
     counts = np.zeros(_COMPONENTS)
@@ -276,15 +289,16 @@ def _backward(
         if not k:
             break
         seen = noise * rows[k] * later
-        mix = only_null if lattice.null_kept[k] else weights
-        share = mix * (predicted[k] @ seen)
-        share = share / (share.sum() + _TINY)
-        better[k - 1] = float(share[_BETTER_SLICE].sum())
         if not lattice.null_kept[k]:
+            step = int(lattice.centers[k] - lattice.centers[k - 1])
+            kernels = _far_kernels(step) if _is_far(step) else _between(wide, step)
+            effects = np.convolve(seen, forward[k - 1][::-1], "full")
+            share = weights * (kernels @ effects)
+            share /= share.sum() + _TINY
+            better[k - 1] = float(share[_BETTER_SLICE].sum())
             counts += share
-        kernel = mix @ _window_kernels(wide, int(lattice.centers[k] - lattice.centers[k - 1]))
-        later = np.convolve(seen, kernel[::-1], "valid")
-        later = later / (later.max() + _TINY)
+        later = np.convolve(seen, moves[k - 1][::-1], "valid")
+        later /= later.max() + _TINY
     return levels, counts, better
 
 
@@ -344,18 +358,16 @@ def fit_chain(
     before = -math.inf
     for _ in range(iterations):
         done = _run(lattice, current)
-        penalised = done.log_likelihood + (_NULL_PSEUDO_COUNT - 1) * math.log(current[0] + _TINY)
+        penalised = done.log_likelihood + float(_PRIOR @ np.log(current))
         if penalised - before < _CONVERGED:
             break
         before = penalised
-        counts = done.counts.copy()
-        counts[0] += _NULL_PSEUDO_COUNT - 1
-        current = np.maximum(counts, 1e-6)
+        current = done.counts + _PRIOR
         current = current / current.sum()
     done = _run(lattice, current, with_gain=True)
     centers = lattice.centers / _PER_SIGMA
     means = done.levels @ (np.arange(-_RADIUS, _RADIUS + 1) / _PER_SIGMA) + centers
-    fitted = done.log_likelihood + (_NULL_PSEUDO_COUNT - 1) * math.log(current[0] + _TINY)
+    fitted = done.log_likelihood + float(_PRIOR @ np.log(current))
     return ChainFit(
         sigma=sigma,
         log_likelihood=fitted - data.size * math.log(sigma),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from evalkit.interop import HistoryRow, Status
@@ -134,27 +134,27 @@ class _Placer:
             self.chains.append(Chain())
         gain = None if row.metric is None else self.sign * row.metric
         if row.line in self.zeros:
-            self._add(Placed(row, None, None, marks=(Mark.ZERO,)))
+            self._add(row, None, None, (Mark.ZERO,))
         elif row.detail:
-            self._add(Placed(row, gain, None, marks=(Mark.DETAIL,)))
+            self._add(row, gain, None, (Mark.DETAIL,))
         elif gain is None or row.status is Status.CRASH:
-            self._add(Placed(row, gain, None))
+            self._add(row, gain, None)
         elif self.incumbent is None or (row.baseline and row.status is Status.KEEP):
             self._start(row, gain)
         else:
             self._judge(row, gain)
 
-    def _add(self, placed: Placed) -> None:
+    def _add(self, row: HistoryRow, gain: float | None, kind: Kind | None, marks: tuple[Mark, ...] = ()) -> None:
         chain = self.chains[-1]
-        chain.rows.append(replace(placed, incumbent=self.incumbent))
-        if placed.kind in {Kind.KEEP, Kind.SAME_KEPT}:
+        chain.rows.append(Placed(row, gain, kind, self.incumbent, marks))
+        if kind is Kind.KEEP or kind is Kind.SAME_KEPT:
             self.incumbent = len(chain.rows) - 1
             self.by_text.clear()
 
     def _start(self, row: HistoryRow, gain: float) -> None:
         starts = row.status is Status.KEEP or row.baseline or self.undecided
         if not starts:
-            self._add(Placed(row, gain, None))
+            self._add(row, gain, None)
             return
         if self.incumbent is not None:
             self.chains.append(Chain())
@@ -162,7 +162,7 @@ class _Placer:
             self.groups.clear()
             self.by_commit.clear()
         self.best = gain
-        self._add(Placed(row, gain, Kind.KEEP, marks=(Mark.START,)))
+        self._add(row, gain, Kind.KEEP, (Mark.START,))
         self._remember(row)
 
     def _judge(self, row: HistoryRow, gain: float) -> None:
@@ -179,7 +179,7 @@ class _Placer:
         if kept:
             self.best = max(gain, self.best if self.best is not None else gain)
         kind = (Kind.SAME_KEPT if kept else Kind.SAME) if same else (Kind.KEEP if kept else Kind.TRY)
-        self._add(Placed(row, gain, kind, marks=marks))
+        self._add(row, gain, kind, marks)
         self._remember(row)
 
     def _marks(self, row: HistoryRow) -> tuple[Mark, ...]:
@@ -197,12 +197,12 @@ class _Placer:
         """The same commit again: a copied row, another look at the incumbent, or a replicate of something else."""
         first = self.chains[-1].rows[earlier]
         if first.gain == gain:
-            self._add(Placed(row, gain, None, marks=(Mark.COPY,)))
+            self._add(row, gain, None, (Mark.COPY,))
         elif earlier == self.incumbent:
-            self._add(Placed(row, gain, Kind.SAME_KEPT if kept else Kind.SAME, marks=(Mark.REPLICATE,)))
+            self._add(row, gain, Kind.SAME_KEPT if kept else Kind.SAME, (Mark.REPLICATE,))
         else:
             self._group(earlier, gain)
-            self._add(Placed(row, gain, None, marks=(Mark.REPLICATE,)))
+            self._add(row, gain, None, (Mark.REPLICATE,))
 
     def _note_repeat(self, row: HistoryRow, gain: float, *, kept: bool) -> None:
         """The same words again on the same incumbent are a near-duplicate: a replicate of that row."""
