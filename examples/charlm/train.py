@@ -206,9 +206,9 @@ def answer(weights: Weights, windows: np.ndarray) -> np.ndarray:
 
 def main() -> None:
     if sys.argv[1:] == ["serve"]:
-        from evalkit.protocol.candidate import serve  # noqa: PLC0415 - training needs no protocol
+        from evalkit.protocol.candidate import artifact, serve  # noqa: PLC0415 - training needs no protocol
 
-        with np.load("model.npz", allow_pickle=False) as stored:
+        with np.load(artifact("model.npz"), allow_pickle=False) as stored:
             weights = dict(stored)
         serve(lambda windows: answer(weights, windows))
         return
