@@ -179,7 +179,7 @@ class Pristine:
 
 
 def _key(tree: str, without: Sequence[str]) -> str:
-    return hashlib.sha256("\0".join((tree, *without)).encode()).hexdigest()[:32]
+    return hashlib.sha256("\0".join((tree, *without)).encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 def materialise(pristine: Pristine, tree: str, target: Path, *, without: Sequence[str], cache: StatCache) -> None:

@@ -93,6 +93,10 @@ def test_the_target_is_new_or_empty(store, tree, tmp_path):
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".tmp-")]
 
 
+def test_a_glob_for_a_name_that_is_not_text(store, tree):
+    assert len(names(store.pristine(tree, ["**/\udcff"]))) == 5
+
+
 def test_the_empty_tree(store, tmp_path):
     store.materialise(EMPTY_TREE, tmp_path / "w")
     assert list((tmp_path / "w").iterdir()) == []
