@@ -42,6 +42,7 @@ class Rule:
     ) -> Finding:
         """A finding of this rule; evidence is cut to what fits a terminal."""
         passage = "\n".join(part[:200] for part in evidence.strip("\n").split("\n")[:4])
+        passage = passage.encode("utf-8", "backslashreplace").decode()  # a diff may hold bytes that are no text
         return Finding(
             self.id, severity or self.severity, message, file, line, passage, advice=self.advice, secret=secret
         )

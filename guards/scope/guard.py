@@ -9,7 +9,7 @@ from typing import Any
 
 from evalkit.contract import Contract
 from evalkit.guarding import Evidence, Finding, Severity
-from guards.globs import matches
+from evalkit.workspace import Globs
 from guards.scope.limits import ScopeLimits
 from guards.scope.readable import deceptive_characters, opaque_blocks, runs_what_it_decodes
 from guards.scope.rules import RULES
@@ -19,7 +19,7 @@ __all__ = ["ScopeGuard"]
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _LINK, _SUBMODULE, _REGULAR = "120000", "160000", {"100644", "100755", "644", "755", "", "000000"}
-_OWN = (".evalkit/**", ".git", ".git/**", "**/.git", "**/.git/**")
+_OWN = (".evalkit", "**/.git")
 _PACKED = 2_000
 """Characters of opaque data, beside code that decodes and runs it, that make a program packed."""
 
@@ -56,14 +56,14 @@ def _paths(file: Any, contract: Contract) -> Iterator[Finding]:
     for path in dict.fromkeys(p for p in (file.path, old) if p):
         if (reason := _unsafe(path)) is not None:
             yield RULES["unsafe-path"].found(f"{reason}: {path!r}", file=path)
-        elif matches(path, (*contract.hidden, *_vault(contract), *_OWN)):
+        elif Globs((*contract.hidden, *_vault(contract), *_OWN)).covers(path):
             yield RULES["hidden-path"].found("a hidden path is touched", file=path)
-        elif not matches(path, contract.editable):
+        elif not Globs(contract.editable).matches(path):
             done = {"added": "added", "deleted": "deleted", "renamed": "renamed"}.get(file.status, "changed")
             yield RULES["outside-editable"].found(
                 f"{done}, but `editable` covers only {', '.join(contract.editable)}", file=path
             )
-    if file.status == "renamed":
+    if file.status == "renamed" and old != file.path:
         yield RULES["renamed"].found(f"renamed from {old or 'another path'}", file=file.path)
 
 
@@ -84,7 +84,7 @@ def _vault(contract: Contract) -> tuple[str, ...]:
     vault = contract.splits.vault
     if vault is None or PurePosixPath(vault).is_absolute():
         return ()
-    return (vault, f"{vault.rstrip('/')}/**")
+    return (vault.rstrip("/"),)
 
 
 def _modes(file: Any) -> tuple[str, str]:
@@ -94,7 +94,9 @@ def _modes(file: Any) -> tuple[str, str]:
 
 
 def _octal(mode: str | int | None) -> str:
-    return f"{mode:o}" if isinstance(mode, int) else (mode or "")
+    if isinstance(mode, int):
+        return f"{mode:o}" if mode else ""
+    return mode or ""
 
 
 def _is_special(file: Any) -> bool:
@@ -113,13 +115,17 @@ def _kind(file: Any) -> Iterator[Finding]:
         yield RULES["mode"].found(f"the mode changes from {old or '?'} to {new or '?'}", file=file.path)
 
 
+def _listed(path: str, globs: tuple[str, ...]) -> bool:
+    return bool(globs) and Globs(globs).matches(path)
+
+
 def _content(path: str, evidence: Evidence, limits: ScopeLimits) -> Iterator[Finding]:
     raw = evidence.read_new(path)
     if len(raw) > limits.max_file:
         yield RULES["file-too-large"].found(f"{len(raw):,} bytes; {limits.max_file:,} are allowed", file=path)
     if is_code(path):
         yield from _source(path, raw, evidence.read_old(path), limits)
-    elif is_binary(raw) and not matches(path, limits.binary):
+    elif is_binary(raw) and not _listed(path, limits.binary):
         yield RULES["binary"].found("a binary file is in the change", file=path)
 
 
@@ -135,7 +141,7 @@ def _source(path: str, raw: bytes, before: bytes, limits: ScopeLimits) -> Iterat
     size, first = sum(block.size for block in added), added[0]
     packed = size >= _PACKED and runs_what_it_decodes(text)
     rule = RULES["packed-code" if packed else "large-literal"]
-    allowed = Severity.NOTE if packed and matches(path, limits.packed) else None
+    allowed = Severity.NOTE if packed and _listed(path, limits.packed) else None
     what = "that the program decodes and runs" if packed else "in a program"
     yield rule.found(
         f"{size:,} characters of opaque data {what}",

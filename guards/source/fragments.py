@@ -23,6 +23,7 @@ _MAX_INDENT = 90
 _HEADER = re.compile(
     r"(?:async\s+)?(?:def|class|if|elif|else|for|while|try|except|finally|with|match|case)\b(?s:.*):\s*(?:#[^\n]*)?$"
 )
+_LINE = re.compile(r"line (\d+)\)$")
 _CONTINUES = re.compile(r"(elif|else|except|finally)\b")
 _STRING = re.compile(
     r'"""(?s:.*?)(?<!\\)"""|\'\'\'(?s:.*?)(?<!\\)\'\'\'|"(?:[^"\\\n]|\\.)*"|\'(?:[^\'\\\n]|\\.)*\'|#[^\n]*|[()\[\]{}]|"""|\'\'\''
@@ -93,7 +94,7 @@ def _repaired(lines: list[tuple[int, str]]) -> ast.Module:
     """Build blocks by indentation, each statement parsed on its own."""
     body: list[ast.stmt] = []
     source, numbers = _skeleton(_logical(lines))
-    tree, _error = _try("\n".join(source))
+    tree = _mended(source)
     if tree is not None:
         for node in ast.walk(tree):
             for name in ("lineno", "end_lineno"):
@@ -101,6 +102,20 @@ def _repaired(lines: list[tuple[int, str]]) -> ast.Module:
                     setattr(node, name, numbers[line - 1])
         body = tree.body
     return ast.Module(body, [])
+
+
+def _mended(source: list[str], most: int = 8) -> ast.Module | None:
+    """The tree of lines that nearly parse: up to ``most`` lines that do not are blanked."""
+    for _ in range(most):
+        tree, error = _try("\n".join(source))
+        if tree is not None:
+            return tree
+        found = _LINE.search(error)
+        if found is None or not 0 < int(found.group(1)) <= len(source):
+            return None
+        at = int(found.group(1)) - 1
+        source[at] = source[at][: len(source[at]) - len(source[at].lstrip())] + "pass"
+    return None
 
 
 def _logical(lines: list[tuple[int, str]]) -> list[_Logical]:
@@ -195,6 +210,7 @@ class _Skeleton:
         while len(self.levels) > 1 and statement.indent < self.levels[-1]:
             self.levels.pop()
             self.heads.pop()
+        self.levels[0] = min(self.levels[0], statement.indent)  # the fragment began inside a block that ends here
 
 
 def _skeleton(statements: list[_Logical]) -> tuple[list[str], list[int]]:

@@ -107,8 +107,22 @@ class FileView:
         return (self.new or "").split("\n")
 
 
+_last: tuple[Evidence, list[FileView]] | None = None
+
+
 def views(evidence: Evidence) -> list[FileView]:
-    """The changed files as text; binary files and files that are gone are left out."""
+    """The changed files as text; binary files are left out.
+
+    Several guards look at the same evidence, one after the other: the last answer is kept, so that each file is parsed
+    once.
+    """
+    global _last  # noqa: PLW0603 - one slot, replaced whole
+    if _last is None or _last[0] is not evidence:
+        _last = (evidence, _views(evidence))
+    return _last[1]
+
+
+def _views(evidence: Evidence) -> list[FileView]:
     patched = _hunks(evidence)
     found: list[FileView] = []
     for file in evidence.change.files:

@@ -11,7 +11,6 @@ import pytest
 from evalkit.contract import Contract, GuardSettings, Metric, Program, Splits, Trust
 from evalkit.errors import UsageError
 from evalkit.guarding import Evidence, Severity
-from guards.globs import matches
 from guards.scope import ScopeGuard
 
 
@@ -155,22 +154,3 @@ def test_options_are_checked():
 def test_it_looks_only_before_the_trials():
     evidence = Evidence("after", contract(), Patch((File("score.py"),)))
     assert list(ScopeGuard().inspect(evidence)) == []
-
-
-@pytest.mark.parametrize(
-    ("glob", "path", "fits"),
-    [
-        ("train.py", "train.py", True),
-        ("train.py", "src/train.py", False),
-        ("*.py", "src/train.py", False),
-        ("**/*.py", "train.py", True),
-        ("**/*.py", "a/b/train.py", True),
-        ("src/", "src/a/b", True),
-        ("src/**", "src", False),
-        ("./src/?.py", "src/a.py", True),
-        ("src/[ab].py", "src/b.py", True),
-        ("src/[!ab].py", "src/b.py", False),
-    ],
-)
-def test_globs(glob: str, path: str, fits: bool):
-    assert matches(path, [glob]) is fits
