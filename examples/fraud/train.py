@@ -6,7 +6,6 @@ import os
 
 import joblib
 import numpy as np
-
 from model import make
 
 rows = np.loadtxt("data/train.csv", delimiter=",", skiprows=1)
