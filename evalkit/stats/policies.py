@@ -23,6 +23,7 @@ class Policy:
         calibration_pairs: A/A pairs at the start.
         screen_single: thresholds on ``mean·√i / single sd`` after the i-th unpaired screen trial.
         screen_pair: the same on paired differences.
+        screen_promote: a screen that exceeds this goes to confirmation at once.
         paired_screen_rho: screen by pairs from this within-pair correlation on.
         prior_df: cap on the degrees of freedom that the A/A noise estimate counts for in the evidence. A small cap is
             what keeps heavy tails and a changed variance from passing for an effect; the price is power at
@@ -44,6 +45,7 @@ class Policy:
     calibration_pairs: int = 20
     screen_single: tuple[float, ...] = (-0.25, 0.25, 0.75, 1.25)
     screen_pair: tuple[float, ...] = (0.25, 0.75, 1.25)
+    screen_promote: float = 2.5
     paired_screen_rho: float = 0.75
     prior_df: float = 8.0
     grid: tuple[float, ...] = (0.35, 0.7, 1.4, 2.8)

@@ -6,11 +6,11 @@ safe, however it was tuned; it can cost power, never validity.
 
 from __future__ import annotations
 
-__all__ = ["Baseline", "screen_passes", "uses_pairs"]
+__all__ = ["Baseline", "screen_verdict", "uses_pairs"]
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -85,13 +85,19 @@ def uses_pairs(policy: Policy, noise: Noise, baseline: Baseline | None) -> bool:
     return baseline is None or noise.rho >= policy.paired_screen_rho or noise.single_sd == 0.0
 
 
-def screen_passes(thresholds: Sequence[float], differences: Sequence[float], sd: float) -> bool:
-    """Whether the screen goes on after the looks so far: ``mean·√i / sd > threshold_i``.
+def screen_verdict(
+    thresholds: Sequence[float], promote: float, differences: Sequence[float], sd: float
+) -> Literal["reject", "more", "confirm"]:
+    """What follows from the looks so far, by ``z = mean·√i / sd``.
 
     Args:
-        thresholds: one a look.
-        differences: what was seen, at most one a threshold.
+        thresholds: one a look; at or below it the candidate is rejected, above the last one it is confirmed.
+        promote: above it the candidate is confirmed at once.
+        differences: what was seen: at least one, at most one a threshold.
         sd: standard deviation of one such difference, above 0.
     """
     i = len(differences)
-    return math.fsum(differences) / math.sqrt(i) / sd > thresholds[i - 1]
+    z = math.fsum(differences) / math.sqrt(i) / sd
+    if not z > thresholds[i - 1]:
+        return "reject"
+    return "confirm" if z > promote or i == len(thresholds) else "more"

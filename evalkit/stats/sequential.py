@@ -17,7 +17,7 @@ from evalkit.stats.exact import ExactTest
 from evalkit.stats.futility import is_futile
 from evalkit.stats.noise import lag_products
 from evalkit.stats.protocols import Decision, ExperimentTest, Need, Observation, Outcome, Value, bounds
-from evalkit.stats.screen import Baseline, screen_passes, uses_pairs
+from evalkit.stats.screen import Baseline, screen_verdict, uses_pairs
 
 if TYPE_CHECKING:
     from evalkit.stats.diagnostics import Diagnostic
@@ -127,9 +127,10 @@ class ScalarTest:
     def _screen(self, ours: float, theirs: float | None) -> None:
         reference, sd = self._reference(theirs)
         self._screened.append(ours - reference - self._null)
-        if not screen_passes(self._thresholds, self._screened, sd):
+        verdict = screen_verdict(self._thresholds, self._policy.screen_promote, self._screened, sd)
+        if verdict == "reject":
             self._end("reject", "screen")
-        elif len(self._screened) == len(self._thresholds):
+        elif verdict == "confirm":
             self._stage = "confirm"
 
     def _reference(self, theirs: float | None) -> tuple[float, float]:

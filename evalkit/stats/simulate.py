@@ -21,6 +21,8 @@ from evalkit.stats.online import run_level
 from evalkit.stats.world import Draws, Population, World
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from evalkit.stats.policies import Policy
 
 Array = np.ndarray
@@ -107,25 +109,36 @@ class Gate:
         return kept
 
     def _screen_singles(self, active: Array, effect: Array) -> Array:
-        sums, sd = np.zeros(effect.size), self.single_sd * np.sqrt(1.0 + 1.0 / self.count)
-        for look, threshold in enumerate(self.policy.screen_single, 1):
-            if active.size == 0:
-                break
-            sums[active] += effect[active] + self.draws.single(active) - self.mean[active]
-            self.cost[active] += 1.0
-            active = active[sums[active] / math.sqrt(look) / sd[active] > threshold]
-        return active
+        def look(which: Array) -> Array:
+            self.cost[which] += 1.0
+            value: Array = effect[which] + self.draws.single(which) - self.mean[which]
+            return value
+
+        sd = self.single_sd * np.sqrt(1.0 + 1.0 / self.count)
+        return self._screen(active, sd, self.policy.screen_single, look)
 
     def _screen_pairs(self, active: Array, effect: Array) -> Array:
-        sums, sd = np.zeros(effect.size), np.sqrt(self.squares / self.df)
-        for look, threshold in enumerate(self.policy.screen_pair, 1):
+        def look(which: Array) -> Array:
+            self.cost[which] += 2.0
+            ours, theirs = self.draws.pair(which)
+            value: Array = effect[which] + ours - theirs
+            return value
+
+        return self._screen(active, np.sqrt(self.squares / self.df), self.policy.screen_pair, look)
+
+    def _screen(self, active: Array, sd: Array, thresholds: tuple[float, ...], look: Callable[[Array], Array]) -> Array:
+        """The runs whose candidate goes on to confirmation."""
+        sums, passed = np.zeros(sd.size), [np.zeros(0, dtype=int)]
+        for i, threshold in enumerate(thresholds, 1):
             if active.size == 0:
                 break
-            ours, theirs = self.draws.pair(active)
-            sums[active] += effect[active] + ours - theirs
-            self.cost[active] += 2.0
-            active = active[sums[active] / math.sqrt(look) / sd[active] > threshold]
-        return active
+            sums[active] += look(active)
+            z = sums[active] / math.sqrt(i) / sd[active]
+            active, z = active[z > threshold], z[z > threshold]
+            promoted = (z > self.policy.screen_promote) | (i == len(thresholds))
+            passed.append(active[promoted])
+            active = active[~promoted]
+        return np.concatenate(passed) if thresholds else active
 
     def _confirm(self, active: Array, effect: Array) -> Array:
         policy = self.policy

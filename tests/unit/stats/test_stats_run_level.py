@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 
@@ -13,7 +14,6 @@ from online_fdr.p_values.investing.saffron.saffron import Saffron as ReferenceSa
 
 from evalkit.stats.investing import ELord, ESaffron, LordPlusPlus, Saffron, Settled, lord_gamma, saffron_gamma
 from evalkit.stats.online import ELond, RunLevel, planned_gamma, run_level
-import itertools
 
 
 def p_values(seed, n=300):
