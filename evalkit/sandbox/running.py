@@ -179,12 +179,20 @@ class SupervisedJob:
             self._end("output")
         return read
 
+    def _hear_after_reset(self) -> tuple[bytes, list[int]]:
+        try:
+            message, descriptors, _, _ = socket.recv_fds(self._control, _REPORT_SIZE, 1)
+        except ConnectionResetError:
+            return b"", []
+        return message, descriptors
+
     def _hear(self) -> tuple[dict[str, Any], int | None] | None:
         """One message of the supervisor; None where it was not the report yet."""
         try:
             message, descriptors, _, _ = socket.recv_fds(self._control, _REPORT_SIZE, 1)
         except ConnectionResetError:
-            message, descriptors = b"", []
+            # The supervisor closed with our "end" unread. The kernel says so once, before what it sent: ask again.
+            message, descriptors = self._hear_after_reset()
         for descriptor in descriptors:
             os.set_inheritable(descriptor, False)  # noqa: FBT003
         if message == b"listening" and self._around.on_listener is not None:
