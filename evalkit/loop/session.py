@@ -126,15 +126,7 @@ class Session:
 
     def _open_attempt(self) -> Attempt | None:
         proposed = self._bench.book.open_experiment
-        if proposed is None:
-            return None
-        return Attempt(
-            candidate=proposed["candidate"],
-            proposer=proposed["proposer"],
-            description=proposed["description"],
-            details=proposed["details"],
-            transcript=proposed["transcript"],
-        )
+        return None if proposed is None else Attempt.of_record(proposed)
 
     def _examine(self, attempt: Attempt) -> Verdict:
         if not attempt.candidate:

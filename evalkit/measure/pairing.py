@@ -10,12 +10,14 @@ import random
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from evalkit.measure.observation import Observation
+from evalkit.measure.observation import Fault, Observation
 from evalkit.measure.trial import TrialRunner
 
 __all__ = ["Pair", "Pairing"]
 
 _SEED_BITS = 31
+_RETRIES = 2
+"""Trials that failed through our own fault are run again this often; results never are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +64,22 @@ class Pairing:
         return self._random.getrandbits(_SEED_BITS)
 
     def single(self, tree: str, *, split: str) -> Observation:
-        """One trial with a fresh seed."""
+        """One trial with a fresh seed; run again, with another, where it failed through our own fault."""
+        for _ in range(_RETRIES):
+            trial = self._runner.run(tree, seed=self.fresh_seed(), split=split)
+            if trial.fault is not Fault.OURS:
+                return trial
         return self._runner.run(tree, seed=self.fresh_seed(), split=split)
 
     def pair(self, incumbent: str, candidate: str, *, split: str) -> Pair:
-        """One pair with a fresh seed."""
+        """One pair with a fresh seed; both trials are run again where either failed through our own fault."""
+        for _ in range(_RETRIES):
+            pair = self._pair(incumbent, candidate, split)
+            if Fault.OURS not in {pair.incumbent.fault, pair.candidate.fault}:
+                return pair
+        return self._pair(incumbent, candidate, split)
+
+    def _pair(self, incumbent: str, candidate: str, split: str) -> Pair:
         seed = self.fresh_seed()
         if self._random.getrandbits(1):
             first = self._runner.run(incumbent, seed=seed, split=split)

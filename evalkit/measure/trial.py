@@ -198,9 +198,9 @@ class _Attempt:
         sandbox = self._setup.sandbox
         server = None
         if program.serve:
-            placed = {f"/box/{name}": artifact for name, artifact in artifacts.items()}
             job = self._job(program.serve)
-            server = sandbox.start(replace(job, files=placed, interactive=True))
+            env = {**job.env, "EVALKIT_ARTIFACTS": _ARTIFACTS}
+            server = sandbox.start(replace(job, files=_placed(artifacts), env=env, interactive=True))
         try:
             scorer = sandbox.start(self._scorer_job(program, artifacts))
         except BaseException:
@@ -220,7 +220,7 @@ class _Attempt:
             broken = str(error)
             scorer.kill()
         finally:
-            if server and not (talk and talk.candidate_gone):
+            if server and (talk is None or not talk.candidate_gone):
                 server.kill()
             served = self._end_server(program, server, talk) if server else None
             scored = scorer.wait()
@@ -241,8 +241,9 @@ class _Attempt:
         """Whether the conversation counts, and whose fault it is if it does not."""
         trouble = broken or (scored.problem if scored.outcome is not Outcome.OK else "")
         self._note(program, "score", scored, Outcome.SCORER_ERROR if trouble else Outcome.OK, trouble)
-        if scored.outcome is Outcome.SANDBOX_ERROR:
-            raise _failure(scored.outcome, scored.problem)
+        for side in (served, scored):
+            if side is not None and side.outcome is Outcome.SANDBOX_ERROR:
+                raise _failure(side.outcome, side.problem)
         if served and talk and talk.candidate_gone:
             outcome = served.outcome if served.outcome is not Outcome.OK else Outcome.MISSING_ARTIFACT
             raise _failure(outcome, f"it stopped answering after {talk.queries} queries: {talk.candidate_gone}")
@@ -261,7 +262,7 @@ class _Attempt:
             argv=program.score,
             tree=trusted.tree,
             binds=(Bind(vault, _VAULT),) if vault else (),
-            files={f"{_ARTIFACTS}/{name}": artifact for name, artifact in artifacts.items()},
+            files=_placed(artifacts),
             env={
                 **self._setup.contract.environment,
                 "EVALKIT_SEED": str(self._seed),
@@ -290,6 +291,11 @@ class _Attempt:
                 stderr=result.stderr.text()[-_KEPT_TEXT:],
             )
         )
+
+
+def _placed(artifacts: Mapping[str, SealedFile]) -> dict[str, bytes | SealedFile]:
+    """Where scorers and what serves find the artefacts."""
+    return {f"{_ARTIFACTS}/{name}": artifact for name, artifact in artifacts.items()}
 
 
 _KERNEL_VERDICTS = frozenset(

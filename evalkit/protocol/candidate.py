@@ -1,8 +1,8 @@
 """For candidates: answer a scorer's queries.
 
-    from evalkit.protocol.candidate import serve
+    from evalkit.protocol.candidate import artifact, serve
 
-    model = load("model.npz")
+    model = load(artifact("model.npz"))
     serve(lambda windows: model.distributions(windows))
 
 A query is a JSON value or a numpy array; so is an answer. Anything printed goes to standard error meanwhile, so that
@@ -17,7 +17,16 @@ from typing import Any
 
 from evalkit.protocol.frames import decode, encode, read_frame, write_frame
 
-__all__ = ["serve"]
+__all__ = ["artifact", "serve"]
+
+
+def artifact(name: str) -> str:
+    """Where an artefact of this trial's ``run`` lies while serving (read-only, below ``EVALKIT_ARTIFACTS``).
+
+    Args:
+        name: as the contract's ``artifacts`` names it.
+    """
+    return os.path.join(os.environ.get("EVALKIT_ARTIFACTS", "."), name)  # noqa: PTH118 - pathlib costs 5 ms to import
 
 
 def serve(answer: Callable[[Any], Any]) -> None:

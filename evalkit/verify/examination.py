@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from evalkit.guarding import Evidence, Inspection, TrialSummary, inspect_all
-from evalkit.measure import Fault, Observation, fingerprint
+from evalkit.measure import Observation, fingerprint
 from evalkit.stats.protocols import Need
 from evalkit.verify.course import Conclusion, Course
 from evalkit.verify.rules import Rules, weakest_trust
@@ -23,8 +23,6 @@ from evalkit.workspace import Change, printable
 
 __all__ = ["Attempt", "examine", "refuse"]
 
-_RETRIES = 2
-"""Trials that failed through our own fault are run again this often; results never are."""
 _SCOPE_RULES = ("EK10",)
 
 
@@ -55,6 +53,11 @@ class Attempt:
             "details": dict(self.details),
             "transcript": self.transcript,
         }
+
+    @classmethod
+    def of_record(cls, proposed: Mapping[str, Any]) -> Attempt:
+        """From a ``proposed`` record's body."""
+        return cls(**{name: proposed[name] for name in cls.__slots__})
 
 
 def refuse(bench: Workbench, attempt: Attempt, decision: Decision, reason: Reason, sentence: str) -> Verdict:
@@ -179,18 +182,11 @@ class _Examination:
         return course.conclusion(), dev
 
     def _measure(self, course: Course, need: Need) -> tuple[Observation, Observation | None, str]:
-        """One trial or pair; run again where it failed through our own fault."""
         pairing, split = self._bench.pairing, course.split(need)
-        for _ in range(_RETRIES + 1):
-            if need is Need.SCREEN_SINGLE:
-                trial = pairing.single(self._attempt.candidate, split=split)
-                answer: tuple[Observation, Observation | None, str] = (trial, None, "candidate")
-            else:
-                pair = pairing.pair(self._incumbent, self._attempt.candidate, split=split)
-                answer = (pair.candidate, pair.incumbent, pair.first)
-            if all(trial is None or trial.fault is not Fault.OURS for trial in answer[:2]):
-                break
-        return answer
+        if need is Need.SCREEN_SINGLE:
+            return pairing.single(self._attempt.candidate, split=split), None, "candidate"
+        pair = pairing.pair(self._incumbent, self._attempt.candidate, split=split)
+        return pair.candidate, pair.incumbent, pair.first
 
     def _summarise(self, need: Need, candidate: Observation, incumbent: Observation | None) -> None:
         stage = "confirm" if need is Need.CONFIRM_PAIR else "screen"

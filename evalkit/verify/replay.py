@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +13,9 @@ from evalkit.verify.course import Conclusion, Course
 from evalkit.verify.rules import Rules
 from evalkit.verify.runbook import RecordLike
 from evalkit.verify.verdict import finite
+from evalkit.verify.workbench import Workbench
 
-__all__ = ["Replay", "Story", "replay", "story_of"]
+__all__ = ["Replay", "Story", "replay", "rerun_course", "story_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,35 @@ def replay(story: Story) -> Replay:
     conclusion = course.conclusion()
     differences = tuple(_differences(conclusion, story.decided))
     return Replay(same=not differences, differences=differences, conclusion=conclusion)
+
+
+def rerun_course(bench: Workbench, story: Story, *, progress: Callable[[Need, int], None] | None = None) -> Conclusion:
+    """Decide an experiment again from new trials of the same trees, under the recorded rules; records nothing.
+
+    Args:
+        bench: the open run.
+        story: of the experiment.
+        progress: called before each trial or pair.
+
+    Raises:
+        UsageError: the experiment was refused before any trial.
+    """
+    if story.proposed["rules"] is None:
+        raise UsageError("this experiment was refused before any trial; there is nothing to measure again")
+    rules = Rules.from_json(story.proposed["rules"])
+    course, trials = Course(rules), 0
+    candidate, incumbent = story.proposed["candidate"], story.proposed["incumbent"]
+    while (need := course.need()) is not None:
+        if progress:
+            progress(need, trials)
+        if need is Need.SCREEN_SINGLE:
+            course.take(need, bench.pairing.single(candidate, split=course.split(need)), None)
+            trials += 1
+        else:
+            pair = bench.pairing.pair(incumbent, candidate, split=course.split(need))
+            course.take(need, pair.candidate, pair.incumbent)
+            trials += 2
+    return course.conclusion()
 
 
 def _differences(conclusion: Conclusion, decided: Mapping[str, Any]) -> Iterable[str]:

@@ -22,7 +22,7 @@ from evalkit.verify.keeping import finish_keep
 from evalkit.verify.verdict import Decision, Reason, Verdict
 from evalkit.verify.workbench import Workbench
 
-__all__ = ["Verifier", "candidate_tree"]
+__all__ = ["Verifier", "candidate_tree", "verify_with"]
 
 _PATCH_SUFFIXES = (".patch", ".diff")
 _MAX_PATCH = 64 << 20
@@ -123,9 +123,34 @@ def _verify(
                 f"{incumbent} is not this run's incumbent ({bench.book.incumbent[:10]} on {bench.book.branch})",
                 "leave `incumbent` out, or give a `state` folder of its own",
             )
+    return verify_with(bench, candidate, description=description, progress=progress)
+
+
+def verify_with(
+    bench: Workbench,
+    candidate: str | Path,
+    *,
+    description: str = "",
+    progress: Callable[[Need, int], None] | None = None,
+    calibrating: Callable[[int, int], None] | None = None,
+    estimating: Callable[[int, int], None] | None = None,
+) -> Verdict:
+    """Decide about one candidate in an open run, calibrating first where that is missing.
+
+    Args:
+        bench: the open run.
+        candidate: as in :meth:`Verifier.verify`.
+        description: one line for the ledger.
+        progress: called before each trial.
+        calibrating: called before each A/A pair.
+        estimating: called before each fresh pair of a keep.
+    """
     if not bench.book.calibrated:
-        calibrate_run(bench)
-    finish_keep(bench)
+        calibrate_run(bench, progress=calibrating)
+    finish_keep(bench, progress=estimating)
+    if bench.book.open_experiment is not None:
+        _finish_open(bench, progress)
+        finish_keep(bench, progress=estimating)
     label = description or Path(candidate).name
     try:
         tree = candidate_tree(bench, candidate)
@@ -133,5 +158,14 @@ def _verify(
         attempt = Attempt("", "submit", label)
         return refuse(bench, attempt, Decision.REJECT, Reason.SCOPE, error.message)
     verdict = examine(bench, Attempt(tree, "submit", label), progress=progress)
-    finish_keep(bench)
+    finish_keep(bench, progress=estimating)
     return verdict
+
+
+def _finish_open(bench: Workbench, progress: Callable[[Need, int], None] | None) -> None:
+    """An experiment that a killed process left open is decided first, at the level that was fixed for it."""
+    attempt = Attempt.of_record(bench.book.open_experiment or {})
+    if attempt.candidate:
+        examine(bench, attempt, progress=progress)
+    else:
+        refuse(bench, attempt, Decision.ERROR, Reason.PROPOSER, "the process was killed before there was a candidate")

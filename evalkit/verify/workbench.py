@@ -27,7 +27,7 @@ from evalkit.verify.rules import policy_of
 from evalkit.verify.runbook import Runbook
 from evalkit.workspace import Globs, Repository, Store
 
-__all__ = ["Workbench", "state_folder"]
+__all__ = ["Workbench", "set_aside", "state_folder", "vault_digest", "vault_folder"]
 
 _IGNORE_ITSELF = "*\n"
 _HASH_BLOCK = 1 << 20
@@ -248,6 +248,26 @@ def _error_budget(contract: Contract) -> Mapping[str, Any]:
 
 def _python(contract: Contract) -> Path | None:
     return (contract.root / contract.sandbox.python) if contract.sandbox.python else None
+
+
+def set_aside(contract: Contract) -> Path | None:
+    """Move a run's state out of the way, whole; says where it went, or None where there was none.
+
+    Raises:
+        LedgerLocked: the run is going on.
+    """
+    folder = state_folder(contract)
+    if not (folder / "ledger").exists():
+        return None
+    Ledger.open(folder / "ledger").close()
+    number = 1
+    while (target := folder / f"old-{number}").exists():
+        number += 1
+    target.mkdir()
+    for name in ("ledger", "store", "transcripts"):
+        if (folder / name).exists():
+            (folder / name).rename(target / name)
+    return target
 
 
 def vault_folder(contract: Contract) -> Path | None:
