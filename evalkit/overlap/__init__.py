@@ -5,8 +5,8 @@
     for report in holdout.report(scan):
         print(report.id, report.state, report.why)
 
-Containment is exact over letters (:mod:`evalkit.overlap.index`); near-duplicates and paraphrases have modules of their own.
-Nothing in here knows of contracts, trials or verdicts.
+Containment is exact over letters (:mod:`evalkit.overlap.index`); near-duplicates and paraphrases have modules of their
+own. Nothing in here knows of contracts, trials or verdicts.
 """
 
 from __future__ import annotations

@@ -111,7 +111,7 @@ def scan_shard(shard: Shard, index: ContainmentIndex, rule: Rule, phrases: Phras
     try:
         for chunk in shard_chunks(shard):
             scanner.feed(chunk)
-            result.lines = chunk.line - 1 + chunk.raw.count(b"\n")
+            result.lines = chunk.line - 1 + chunk.newlines
             result.size = chunk.offset + len(chunk.raw) - (shard.start if shard.end is not None else 0)
     except DataError as error:
         result.problem = str(error)
@@ -169,7 +169,7 @@ def scan_corpus(
     return _gathered([results[number] for number in range(len(shards))], index, rule)
 
 
-def _results(
+def _results(  # noqa: PLR0917 - private, called once
     index: ContainmentIndex,
     rule: Rule,
     shards: Sequence[Shard],

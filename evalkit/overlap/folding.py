@@ -6,11 +6,13 @@ a character that has no ASCII form. Folding takes away what reformatting changes
 * case, accents, ligatures, full-width and other compatibility forms (Unicode NFKD, UAX #15), so that NFC and NFD
   text, ``ﬁ`` and ``fi``, ``Ｘ`` and ``x`` agree;
 * Cyrillic and Greek letters that look like Latin ones (a small subset of the Unicode confusables, UTS #39);
-* soft hyphens, zero-width characters, joiners and combining marks are *dropped*: they neither are letters nor end a word;
+* soft hyphens, zero-width characters, joiners and combining marks are *dropped*: they neither are letters nor end a
+  word;
 * every other character is a *separator*.
 
 Characters of scripts that write no spaces (Chinese, Japanese, Thai, …) each start a word.
 """
+# ruff: noqa: PLR2004 - the constants are those of UTF-8 (RFC 3629)
 
 from __future__ import annotations
 

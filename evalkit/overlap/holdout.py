@@ -1,7 +1,7 @@
 """Every holdout item comes out clean, contaminated or uncheckable.
 
-An item's long texts are looked up by their windows; an item without any is looked up by its longest text as a whole phrase;
-an item that has neither is *uncheckable*, and so is one whose wording is everybody's.
+An item's long texts are looked up by their windows; an item without any is looked up by its longest text as a whole
+phrase; an item that has neither is *uncheckable*, and so is one whose wording is everybody's.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ State = Literal["clean", "contaminated", "uncheckable"]
 _LONG = 60  # letters from which every text of an item is looked for, not only the longest
 _COMMON_PLACES = 20  # places from which a short wording says nothing
 _SHORT_EVIDENCE = 48  # letters
+_FEW_ITEMS = 4  # below which sharing says nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,7 @@ class Holdout:
         limit = max(1, min(self.rule.common, len(self.items) // 2))
         return [
             [
-                _Target(part, text, unit if owners[unit] <= limit or len(self.items) < 4 else None)
+                _Target(part, text, unit if owners[unit] <= limit or len(self.items) < _FEW_ITEMS else None)
                 for part, text, unit in parts
             ]
             for parts in numbered
@@ -148,7 +149,7 @@ class Holdout:
         by_window = [t for t in targets if t.unit is not None and self._by_window[t.unit]]
         usable = by_window or [t for t in targets if t.unit is not None and self._by_phrase[t.unit]][:1]
         if not usable:
-            return ItemReport(item.id, "uncheckable", self._why_not(item, targets), where=item.where)
+            return ItemReport(item.id, "uncheckable", self._why_not(targets), where=item.where)
         common = None
         for target in usable:
             unit = target.unit
@@ -174,7 +175,7 @@ class Holdout:
         letters = max(found.match.letters for found in scan.found[unit])
         return letters < _SHORT_EVIDENCE and scan.places[unit] > _COMMON_PLACES
 
-    def _why_not(self, item: Item, targets: Sequence[_Target]) -> str:
+    def _why_not(self, targets: Sequence[_Target]) -> str:
         sizes = self.index.units.sizes
         longest = max((int(sizes[t.unit]) for t in targets if t.unit is not None), default=0)
         if not longest:

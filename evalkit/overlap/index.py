@@ -1,8 +1,8 @@
 """The containment index: which windows of which units occur in a block of text, exactly.
 
-A block's windows pass a bitmap (two bits a window), then a sorted array of ``hash << 32 | place``, then a comparison of the
-letters themselves, so no hit is a hash collision. Windows that more than ``common`` units share are kept apart: they start no
-match.
+A block's windows pass a bitmap (two bits a window), then a sorted array of ``hash << 32 | place``, then a comparison of
+the letters themselves, so no hit is a hash collision. Windows that more than ``common`` units share are kept apart:
+they start no match.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from evalkit.errors import DataError
 from evalkit.overlap.units import Units, collect_units
 from evalkit.overlap.windows import DEFAULT_WINDOW, Hasher, Window, Windows
 
-__all__ = ["ContainmentIndex", "Hits"]
+__all__ = ["WHOLE_WEIGHT", "ContainmentIndex", "Hits"]
 
 Ints = NDArray[np.int64]
 _SEVEN = np.uint8(0x7F)
@@ -28,6 +28,9 @@ _THIRTY_TWO = np.uint64(32)
 _LOW_HALF = np.uint64(0xFFFFFFFF)
 _SECOND_PROBE = np.uint32(0x85EBCA6B)
 _FORMAT = 1
+
+WHOLE_WEIGHT = 1_000_000
+"""Weight of a window that lies in one place only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,18 +42,20 @@ class Hits:
         unit: number of the unit.
         offset: of the window in the unit, in letters.
         size: of the window, in letters.
+        weight: how telling the window is: ``WHOLE_WEIGHT`` over the places that it has in all units; 0 for common ones.
     """
 
     window: Ints
     unit: Ints
     offset: Ints
     size: Ints
+    weight: Ints
 
     def __len__(self) -> int:
         return len(self.window)
 
 
-_NO_HITS = Hits(*(np.empty(0, np.int64) for _ in range(4)))
+_NO_HITS = Hits(*(np.empty(0, np.int64) for _ in range(5)))
 
 
 class _Filter:
@@ -132,7 +137,7 @@ class ContainmentIndex:
             return self._with_common(codes, windows, hits)
         return hits
 
-    def _verified(self, codes: NDArray[np.uint8], windows: Windows, rows: Ints, places: Ints) -> Hits:
+    def _verified(self, codes: NDArray[np.uint8], windows: Windows, rows: Ints, places: Ints, weight: Ints) -> Hits:
         """Keep the proposals whose letters are the same."""
         if not len(rows):
             return _NO_HITS
@@ -147,7 +152,7 @@ class ContainmentIndex:
             theirs = self._padded.take(places[part, None] + reach, mode="clip") & _SEVEN
             same[part] &= ((ours == theirs) | (reach >= size[part, None])).all(axis=1)
         unit = unit[same]
-        return Hits(rows[same], unit, places[same] - self.units.base.take(unit), size[same])
+        return Hits(rows[same], unit, places[same] - self.units.base.take(unit), size[same], weight[same])
 
     def _with_common(self, codes: NDArray[np.uint8], windows: Windows, hits: Hits) -> Hits:
         found = [hits]
@@ -159,10 +164,20 @@ class ContainmentIndex:
             own = np.sort(self._common_places[low:high] << _THIRTY_TWO | self._common_places[low:high] >> _THIRTY_TWO)
             rows = np.flatnonzero(np.isin(windows.hashes, _hashes(own)))
             if len(rows):
-                found.append(self._verified(codes, windows, *_expand(own, rows, windows.hashes.take(rows))))
-        return Hits(
-            *(np.concatenate([getattr(f, name) for f in found]) for name in ("window", "unit", "offset", "size"))
-        )
+                rows, places, weight = _expand(own, rows, windows.hashes.take(rows))
+                found.append(self._verified(codes, windows, rows, places, weight * 0))
+        return Hits(*(np.concatenate([getattr(f, name) for f in found]) for name in Hits.__slots__))
+
+    @property
+    def mean_weights(self) -> NDArray[np.float64]:
+        """Average weight of every unit's windows, common ones included at 0."""
+        total = np.zeros(self.units.count, np.float64)
+        for low in range(0, len(self._keys), 1 << 20):
+            part = self._keys[low : low + (1 << 20)]
+            _, inverse, count = np.unique(_hashes(part), return_inverse=True, return_counts=True)
+            owners = np.searchsorted(self.units.base, (part & _LOW_HALF).astype(np.int64), "right") - 1
+            total += np.bincount(owners, (WHOLE_WEIGHT // count)[inverse], self.units.count)
+        return total / np.maximum(1, self.window_counts)
 
     def _per_unit(self, keys: NDArray[np.uint64]) -> Ints:
         counts = np.zeros(self.units.count, np.int64)
@@ -253,17 +268,18 @@ def _split_common(keys: NDArray[np.uint64], common: int) -> tuple[NDArray[np.uin
     return keys[:filled], np.concatenate(apart)
 
 
-def _expand(keys: NDArray[np.uint64], rows: Ints, hashes: NDArray[np.uint32]) -> tuple[Ints, Ints]:
-    """Every (row, place) whose hash is in the sorted keys."""
+def _expand(keys: NDArray[np.uint64], rows: Ints, hashes: NDArray[np.uint32]) -> tuple[Ints, Ints, Ints]:
+    """Every (row, place, weight) whose hash is in the sorted keys."""
     low_keys = hashes.astype(np.uint64) << _THIRTY_TWO
     low = np.searchsorted(keys, low_keys, "left")
     if not len(keys):
-        return rows[:0], low
+        return rows[:0], low, low
     near = keys.take(low, mode="clip") >> _THIRTY_TWO == hashes
     if not near.any():
-        return rows[:0], low[:0]
+        return rows[:0], low[:0], low[:0]
     rows, low, low_keys = rows[near], low[near], low_keys[near]
     count = np.searchsorted(keys, low_keys | _LOW_HALF, "right") - low
     total = np.cumsum(count)
     which = np.repeat(low - (total - count), count) + np.arange(total[-1])
-    return np.repeat(rows, count), (keys.take(which) & _LOW_HALF).astype(np.int64)
+    weight = np.repeat(WHOLE_WEIGHT // count, count)
+    return np.repeat(rows, count), (keys.take(which) & _LOW_HALF).astype(np.int64), weight

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from evalkit.overlap.chunks import OVERLAP
 from evalkit.overlap.rules import Rule
 
 __all__ = ["Groups", "Sightings", "group", "passes", "reach"]
@@ -26,6 +27,7 @@ class Sightings:
         unit: number of the unit.
         offset: of the window in the unit, in letters.
         size: of the window, in letters.
+        weight: how telling the window is.
     """
 
     document: Ints
@@ -35,13 +37,14 @@ class Sightings:
     unit: Ints
     offset: Ints
     size: Ints
+    weight: Ints
 
     def __len__(self) -> int:
         return len(self.document)
 
     def columns(self) -> tuple[Ints, ...]:
         """The columns in order."""
-        return self.document, self.line, self.at, self.until, self.unit, self.offset, self.size
+        return self.document, self.line, self.at, self.until, self.unit, self.offset, self.size, self.weight
 
     def __getitem__(self, rows: NDArray[np.bool_] | Ints) -> Sightings:
         return Sightings(*(column[rows] for column in self.columns()))
@@ -49,7 +52,7 @@ class Sightings:
     @staticmethod
     def none() -> Sightings:
         """No sightings."""
-        return Sightings(*(np.empty(0, np.int64) for _ in range(7)))
+        return Sightings(*(np.empty(0, np.int64) for _ in range(8)))
 
     def plus(self, other: Sightings) -> Sightings:
         """These and the others."""
@@ -69,6 +72,7 @@ class Groups:
         letters: of the unit that were seen.
         windows: of the unit that were seen.
         longest: letters of the longest unbroken run.
+        weight: average of the windows that were seen.
         at, until: bytes of the stream that hold the group.
         of_row: group of every sighting.
     """
@@ -79,6 +83,7 @@ class Groups:
     letters: Ints
     windows: Ints
     longest: Ints
+    weight: NDArray[np.float64]
     at: Ints
     until: Ints
     of_row: Ints
@@ -88,8 +93,11 @@ class Groups:
 
 
 def reach(sizes: Ints) -> Ints:
-    """Bytes that may lie between two sightings of one unit that belong together, by the unit's letters."""
-    return 2000 + 8 * sizes
+    """Bytes that may lie between two sightings of one unit that belong together, by the unit's letters.
+
+    More than chunks overlap, so that a group is never settled while a chunk to come could show part of it again.
+    """
+    return 4 * OVERLAP + 8 * sizes
 
 
 def group(seen: Sightings, sizes: Ints) -> Groups:
@@ -108,7 +116,7 @@ def group(seen: Sightings, sizes: Ints) -> Groups:
     new[1:] |= rows.at[1:] - rows.at[:-1] > reach(sizes[rows.unit[1:]])
     label = np.cumsum(new) - 1
     first = np.flatnonzero(new)
-    letters, windows, longest = _extent(label, rows.offset, rows.size, len(first))
+    letters, windows, longest, weight = _extent(label, rows, len(first))
     of_row = np.empty(len(rows), np.int64)
     of_row[order] = label
     return Groups(
@@ -118,19 +126,20 @@ def group(seen: Sightings, sizes: Ints) -> Groups:
         letters,
         windows,
         longest,
+        weight,
         rows.at[first],
         np.maximum.reduceat(rows.until, first),
         of_row,
     )
 
 
-def _extent(label: Ints, offset: Ints, size: Ints, groups: int) -> tuple[Ints, Ints, Ints]:
-    """Letters covered, distinct windows and the longest run of every group."""
-    order = np.lexsort((size, offset, label))
-    label, offset, size = label[order], offset[order], size[order]
+def _extent(label: Ints, rows: Sightings, groups: int) -> tuple[Ints, Ints, Ints, NDArray[np.float64]]:
+    """Letters covered, distinct windows, the longest run and the average weight of every group."""
+    order = np.lexsort((rows.size, rows.offset, label))
+    label, offset, size, weight = label[order], rows.offset[order], rows.size[order], rows.weight[order]
     last = np.ones(len(label), bool)  # of the windows with one offset, the longest
     last[:-1] = (label[1:] != label[:-1]) | (offset[1:] != offset[:-1])
-    label, offset, size = label[last], offset[last], size[last]
+    label, offset, size, weight = label[last], offset[last], size[last], weight[last]
     ends = np.ones(len(label), bool)
     ends[:-1] = label[1:] != label[:-1]
     gap = np.where(ends, size, np.append(offset[1:], 0) - offset)
@@ -142,10 +151,12 @@ def _extent(label: Ints, offset: Ints, size: Ints, groups: int) -> tuple[Ints, I
     run = np.flatnonzero(breaks)
     longest = np.zeros(groups, np.int64)
     np.maximum.at(longest, label[run], np.add.reduceat(added, run))
-    return letters, windows, longest
+    return letters, windows, longest, np.bincount(label, weight, groups) / np.maximum(1, windows)
 
 
-def passes(groups: Groups, rule: Rule, sizes: Ints, window_counts: Ints) -> NDArray[np.bool_]:
+def passes(
+    groups: Groups, rule: Rule, sizes: Ints, window_counts: Ints, mean_weights: NDArray[np.float64]
+) -> NDArray[np.bool_]:
     """Which groups the rule calls a match.
 
     Args:
@@ -153,6 +164,7 @@ def passes(groups: Groups, rule: Rule, sizes: Ints, window_counts: Ints) -> NDAr
         rule: what is asked of them.
         sizes: letters of every unit.
         window_counts: windows of every unit.
+        mean_weights: average weight of every unit's windows.
     """
     size = np.maximum(1, sizes[groups.unit])
     if rule.measure == "windows":
@@ -162,4 +174,5 @@ def passes(groups: Groups, rule: Rule, sizes: Ints, window_counts: Ints) -> NDAr
     good = share >= rule.coverage
     if rule.run is not None:
         good |= groups.longest >= rule.run
+    good &= groups.weight >= rule.distinctive * mean_weights[groups.unit]
     return good & (groups.letters >= np.minimum(rule.least, size))

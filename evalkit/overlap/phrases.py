@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from evalkit.overlap.index import Hits
+from evalkit.overlap.index import WHOLE_WEIGHT, Hits
 from evalkit.overlap.units import Units
 from evalkit.overlap.windows import Hasher, Window
 
@@ -30,7 +30,6 @@ class PhraseIndex:
         sizes = units.sizes
         fits = (sizes >= LEAST_LETTERS) & (sizes < below) & (units.words >= LEAST_WORDS)
         self.numbers = np.flatnonzero(fits)
-        self._hasher = Hasher(Window(LEAST_LETTERS))
         self._sizes = sizes[self.numbers]
         self._letters = np.zeros((len(self.numbers), below), np.uint8)
         for row, unit in enumerate(self.numbers.tolist()):
@@ -45,29 +44,37 @@ class PhraseIndex:
     def _hash_heads(self) -> NDArray[np.uint32]:
         heads = np.ascontiguousarray(self._letters[:, :LEAST_LETTERS]).ravel()
         starts = np.arange(len(self.numbers), dtype=np.int64) * LEAST_LETTERS
-        return self._hasher.windows(heads, starts).hashes
+        return Hasher(Window(LEAST_LETTERS)).windows(heads, starts).hashes
 
     def __len__(self) -> int:
         return len(self.numbers)
 
-    def look_up(self, codes: NDArray[np.uint8], starts: NDArray[np.int64]) -> tuple[Hits, NDArray[np.int64]]:
+    def look_up(
+        self, codes: NDArray[np.uint8], starts: NDArray[np.int64], hasher: Hasher
+    ) -> tuple[Hits, NDArray[np.int64]]:
         """Whole phrases in a block of letters.
+
+        Args:
+            codes: letters of the block.
+            starts: first letters of its words.
+            hasher: one that was just given this block.
 
         Returns:
             The hits (their ``window`` is a row of ``starts``) and the first letter of each.
         """
-        windows = self._hasher.windows(codes, starts)
-        rows = np.flatnonzero(self._coarse.take((windows.hashes >> np.uint32(16)).astype(np.int64)))
-        hashes = windows.hashes.take(rows)
+        heads = starts[: np.searchsorted(starts, len(codes) - LEAST_LETTERS, "right")]
+        hashes = hasher.heads(heads, LEAST_LETTERS)
+        rows = np.flatnonzero(self._coarse.take((hashes >> np.uint32(16)).astype(np.int64)))
+        hashes = hashes.take(rows)
         low = np.searchsorted(self._hashes, hashes, "left")
         count = np.searchsorted(self._hashes, hashes, "right") - low
         which = np.repeat(low - np.cumsum(count) + count, count) + np.arange(int(count.sum()))
         rows = np.repeat(rows, count)
-        first = windows.first[rows]
+        first = heads[rows]
         good = self._whole(codes, starts, first, which)
         rows, which, first = rows[good], which[good], first[good]
         zeros = np.zeros(len(rows), np.int64)
-        return Hits(rows, self.numbers[which], zeros, self._sizes[which]), first
+        return Hits(rows, self.numbers[which], zeros, self._sizes[which], zeros + WHOLE_WEIGHT), first
 
     def _whole(
         self, codes: NDArray[np.uint8], starts: NDArray[np.int64], first: NDArray[np.int64], which: NDArray[np.int64]
@@ -81,7 +88,8 @@ class PhraseIndex:
         ours = codes.take(first[:, None] + near, mode="clip")
         same = ((ours == self._letters[which]) | (near >= size[:, None])).all(axis=1)
         boundary = starts.take(np.searchsorted(starts, end), mode="clip") == end
-        return same & (end <= len(codes)) & (boundary | (end == len(codes)))
+        whole: NDArray[np.bool_] = same & (end <= len(codes)) & (boundary | (end == len(codes)))
+        return whole
 
 
 def checkable(units: Units) -> NDArray[np.bool_]:

@@ -2,6 +2,7 @@
 
 Shares nothing with the fast path but :func:`evalkit.overlap.folding.fold` and the patterns for entities and tags.
 """
+# ruff: noqa: PLR2004, FURB166 - the constants are those of UTF-16 surrogates and of JSON escapes
 
 from __future__ import annotations
 

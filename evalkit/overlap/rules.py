@@ -1,6 +1,6 @@
 """When a text counts as holding an item: our rule, and those of three published contamination studies.
 
-All rules run over the same index; they differ in the window that is looked up and in what is asked of the windows found.
+All rules run over the same index; they differ in the window that is looked up and in what is asked of what is found.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ class Rule:
         least: letters that must be found in any case (an item with fewer letters must be found whole).
         measure: whether coverage counts letters or windows.
         scope: whether windows must lie near each other in one document, or may come from anywhere in the corpus.
-        common: windows found in more items than this don't start a match (they add to one that others started).
+        common: windows found in more items than this start no match (they add to one that others started).
+        distinctive: how telling the windows found must be, against the item's own average; a window that *n* items
+            share tells 1/*n*. Keeps an item out of matches with siblings from the same template. 0 for no such rule.
         source: where the rule comes from.
     """
 
@@ -41,10 +43,11 @@ class Rule:
     measure: Literal["letters", "windows"] = "letters"
     scope: Literal["document", "corpus"] = "document"
     common: int = 50
+    distinctive: float = 0.0
     source: str = ""
 
 
-DEFAULT_RULE = Rule("default", least=32, source="measured; see docs/contamination.md")
+DEFAULT_RULE = Rule("default", least=32, distinctive=0.25, source="measured; see docs/contamination.md")
 
 RULES: dict[str, Rule] = {
     "default": DEFAULT_RULE,

@@ -86,6 +86,7 @@ class Scanner:
         self._hasher = index.hasher()
         self._sizes = index.units.sizes
         self._counts = index.window_counts
+        self._weights = index.mean_weights
         self._pending = Sightings.none()
         self._chunks: list[Chunk] = []
 
@@ -111,7 +112,7 @@ class Scanner:
         if len(hits):
             found = self._place(chunk, letters, hits, windows.first.take(hits.window))
         if self.phrases is not None:
-            short, first = self.phrases.look_up(letters.codes, letters.starts)
+            short, first = self.phrases.look_up(letters.codes, letters.starts, self._hasher)
             if len(short):
                 found = found.plus(self._place(chunk, letters, short, first))
         return found
@@ -125,7 +126,14 @@ class Scanner:
         line = np.searchsorted(newlines, at)
         document = line + chunk.line if chunk.by_line else np.zeros(len(at), np.int64)
         rows = Sightings(
-            document, line + chunk.line, at + chunk.offset, until + chunk.offset, hits.unit, hits.offset, hits.size
+            document,
+            line + chunk.line,
+            at + chunk.offset,
+            until + chunk.offset,
+            hits.unit,
+            hits.offset,
+            hits.size,
+            hits.weight,
         )
         return rows[np.searchsorted(newlines, until - 1) == line] if chunk.by_line else rows
 
@@ -135,10 +143,10 @@ class Scanner:
         open_ = np.zeros(len(groups), bool)
         if chunk.more and len(rows) < _MOST_PENDING:
             end = chunk.offset + len(chunk.raw)
-            last = chunk.line + chunk.raw.count(b"\n") if chunk.by_line else 0
+            last = chunk.line + chunk.newlines if chunk.by_line else 0
             open_ = (groups.document == last) & (groups.until >= end - reach(self._sizes[groups.unit]))
         self._pending = rows[open_[groups.of_row]]
-        good = passes(groups, self.rule, self._sizes, self._counts) & ~open_
+        good = passes(groups, self.rule, self._sizes, self._counts, self._weights) & ~open_
         for row in np.flatnonzero(good).tolist():
             self._record(groups, row, chunk.escaped)
 

@@ -1,4 +1,4 @@
-"""Where corpora lie: files, folders and streams; plain, compressed or parquet; as shards that can be read side by side."""
+"""Where corpora lie: files, folders and streams; plain, compressed or parquet; as shards that are read side by side."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import lzma
 import os
 import sys
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Literal, cast
+from typing import IO, Any, Literal, cast
 
 from evalkit.errors import DataError
 from evalkit.overlap.chunks import OVERLAP, Chunk, Reader, read_chunks
@@ -119,11 +119,11 @@ def open_stream(path: str) -> Iterator[Reader]:
 def _decompressed(path: str, raw: io.BufferedReader, compression: str) -> Reader:
     match compression:
         case "gzip":
-            return cast("Reader", gzip.GzipFile(fileobj=raw))
+            return _Patient(gzip.GzipFile(fileobj=raw).read1)
         case "bzip2":
-            return cast("Reader", bz2.BZ2File(raw))
+            return _Patient(bz2.BZ2File(raw).read1)
         case "xz":
-            return cast("Reader", lzma.LZMAFile(raw))
+            return _Patient(lzma.LZMAFile(raw).read1)
         case "zstandard":
             return _zstandard(path, raw)
     return cast("Reader", raw)
@@ -134,7 +134,64 @@ def _zstandard(path: str, raw: IO[bytes]) -> Reader:
         import zstandard  # noqa: PLC0415 - an extra
     except ImportError as error:
         raise DataError(f"{path}: zstandard data", "pip install 'evalkit-guards[compressed]'") from error
-    return cast("Reader", zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True))
+    return _Patient(_Zstandard(raw, zstandard.ZstdDecompressor()).read1)
+
+
+class _Zstandard:
+    """Frames one after another; unlike the package's own reader, it notices when the last one breaks off."""
+
+    def __init__(self, raw: IO[bytes], decompressor: Any) -> None:
+        self._raw = raw
+        self._decompressor = decompressor
+        self._frame: Any = None
+
+    def read1(self, size: int, /) -> bytes:
+        while True:
+            packed = self._raw.read(max(1 << 14, size // 4))
+            if not packed:
+                if self._frame is not None:
+                    raise EOFError("the last zstandard frame breaks off")
+                return b""
+            if data := self._unpacked(packed):
+                return data
+
+    def _unpacked(self, packed: bytes) -> bytes:
+        parts: list[bytes] = []
+        while packed:
+            if self._frame is None:
+                self._frame = self._decompressor.decompressobj()
+            parts.append(self._frame.decompress(packed))
+            packed = self._frame.unused_data if self._frame.eof else b""
+            if self._frame.eof:
+                self._frame = None
+        return b"".join(parts)
+
+
+class _Patient:
+    """Full reads from a decompressor; what it gave before it failed is not lost."""
+
+    def __init__(self, read1: Callable[[int], bytes]) -> None:
+        self._read1 = read1
+        self._failure: Exception | None = None
+
+    def read(self, size: int, /) -> bytes:
+        if self._failure:
+            raise self._failure
+        parts: list[bytes] = []
+        wanted = size
+        while wanted > 0:
+            try:
+                part = self._read1(wanted)
+            except Exception as error:
+                if not parts:
+                    raise
+                self._failure = error
+                break
+            if not part:
+                break
+            parts.append(part)
+            wanted -= len(part)
+        return b"".join(parts)
 
 
 class _Peeked:
@@ -267,7 +324,7 @@ def shard_chunks(shard: Shard) -> Iterator[Chunk]:
             for last in read_chunks(stream, by_line=by_line, escaped=escaped):
                 yield last
     except _BROKEN as error:
-        line = last.line + last.raw.count(b"\n") if last else 1
+        line = last.line + last.newlines if last else 1
         raise DataError(
             f"{shard.path}: broken {shard.compression or 'data'} after line {line}: {error or type(error).__name__}",
             "fetch the file again, or pass --keep-going to count what could be read",

@@ -99,6 +99,13 @@ class Hasher:
         hashes *= self._falling.take(first)
         return Windows(first, end, hashes)
 
+    def heads(self, first: NDArray[np.int64], size: int) -> NDArray[np.uint32]:
+        """Hashes of the ``size`` letters from each place on, in the block that :meth:`windows` was last called with."""
+        hashes = self._sums.take(first + size)
+        hashes -= self._sums.take(first)
+        hashes *= self._falling.take(first)
+        return hashes
+
     def _bounds(self, starts: NDArray[np.int64], count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         size = self.window.size
         if not self.window.words:
