@@ -9,12 +9,13 @@ values of the body and of the objects directly inside it, by field (``candidate`
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sqlite3
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 __all__ = ["PAGE", "Checkpoint", "Index", "Place"]
 
@@ -66,32 +67,40 @@ class Index:
     Every method may raise :class:`sqlite3.Error`; the caller then makes the index anew.
 
     Args:
-        path: the file; None for memory.
-        write: whether it may be created and written.
+        path: the file, created where it is not there; None for memory.
     """
 
-    def __init__(self, path: Path | None, *, write: bool = True) -> None:
+    def __init__(self, path: Path | None) -> None:
         self._pending: list[tuple[Place, str, list[tuple[str | int, str]]]] = []
         self._checkpoint: Checkpoint | None = None
-        self._write = write or path is None
-        target = ":memory:" if path is None else f"{path.absolute().as_uri()}?mode={'rwc' if write else 'ro'}"
-        self._db = sqlite3.connect(target, uri=path is not None, check_same_thread=False, isolation_level=None)
+        self._db = sqlite3.connect(":memory:" if path is None else path, check_same_thread=False, isolation_level=None)
         try:
             self._prepare()
         except BaseException:
             self._db.close()
             raise
 
+    @classmethod
+    def copy_of(cls, path: Path) -> Self:
+        """An index in memory that begins as a copy of the file, which is only read."""
+        copy = cls(None)
+        try:
+            with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as source:
+                source.backup(copy._db)
+            copy._prepare()
+        except BaseException:
+            copy.discard()
+            raise
+        return copy
+
     def _prepare(self) -> None:
         self._db.execute("PRAGMA busy_timeout = 5000")
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
-        if version == 0 and self._write:
-            self._db.execute("PRAGMA synchronous = OFF")
+        self._db.execute("PRAGMA synchronous = OFF")
+        if version == 0:
             self._db.executescript(f"BEGIN;{_SCHEMA}PRAGMA user_version = {_SCHEMA_VERSION};COMMIT;")
         elif version != _SCHEMA_VERSION:
             raise sqlite3.DatabaseError(f"an index of version {version}")
-        if self._write:
-            self._db.execute("PRAGMA synchronous = OFF")
 
     def checkpoint(self) -> Checkpoint | None:
         """How far the chain was seen when the index was last written."""

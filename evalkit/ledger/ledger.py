@@ -7,11 +7,9 @@ checkpoint is therefore found when that record is read or the whole is verified,
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import re
-import sqlite3
 import threading
 import time
 import weakref
@@ -21,8 +19,8 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from evalkit.errors import LedgerCorrupt, LedgerError
+from evalkit.ledger.catalogue import START, Catalogue
 from evalkit.ledger.chain import (
-    GENESIS,
     MAX_LINE,
     Line,
     Problem,
@@ -31,7 +29,6 @@ from evalkit.ledger.chain import (
     decode,
     encode,
     next_line,
-    scan,
     tail_of,
 )
 from evalkit.ledger.index import Checkpoint, Index, Place
@@ -45,7 +42,6 @@ _KIND = re.compile(r"[a-z][a-z0-9_.-]{0,63}")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FILE = "ledger.jsonl"
 _LOST = "the index saw it, the file ends before it (if that is meant, delete index.sqlite)"
-_START = Checkpoint(0, 0, 0, GENESIS)
 _BLOCK = 1 << 20
 
 
@@ -65,8 +61,8 @@ class Ledger:
         self._lock = lock
         self._clock = clock
         self._mutex = threading.RLock()
-        self._index: Index | None = None
-        self._at = _START
+        self._catalogue = Catalogue(self._path, write=lock is not None)
+        self._at = START
         self._finalizer = weakref.finalize(self, _let_go, file, lock)
 
     @classmethod
@@ -127,13 +123,14 @@ class Ledger:
         if not _KIND.fullmatch(kind):
             raise ValueError(f"{kind!r} can't be the kind of a record")
         with self._mutex:
+            self._see_that_it_is_open()
             if self._lock is None:
                 raise LedgerError(f"the ledger in {self.folder} is open for reading only")
             seq, prev, at = self._at.count, self._at.head, self._now()
             line, digest = encode(seq, kind, dict(body), at, prev)
             offset = self._file.append(line)
             self._at = Checkpoint(seq + 1, offset + len(line), offset, digest)
-            self._note(Place(seq, offset, len(line)), kind, body, digest)
+            self._catalogue.note(Place(seq, offset, len(line)), kind, body, digest)
             return Record(seq, kind, body, at, prev, digest)
 
     def records(self, kind: str | None = None, start: int = 0) -> Iterator[Record]:
@@ -223,12 +220,8 @@ class Ledger:
     def close(self) -> None:
         """Let go of the file and the lock."""
         with self._mutex:
-            index, self._index = self._index, None
-            if index is not None:
-                with contextlib.suppress(sqlite3.Error):  # it is rebuilt from the file
-                    index.close()
+            self._catalogue.close()
             self._finalizer()
-            self._lock = None
 
     def __enter__(self) -> Self:
         return self
@@ -238,25 +231,15 @@ class Ledger:
 
     def _start(self) -> None:
         """See that file and index agree, read on from there, repair a torn end."""
-        try:
-            self._index = self._open_index()
-            at = self._index.checkpoint()
-        except sqlite3.Error:
-            self._index, at = None, None
+        at = self._catalogue.open()
         self._file.see_size()
         if at is not None and at.offset > self._file.size:
             raise corrupt(Problem(at.count - 1, self._file.size, f"it and perhaps others are gone: {_LOST}"))
-        if self._index is None or (at is not None and not self._agrees(at)):
-            self._at = self._rebuild(None)
+        if at is not None and not self._agrees(at):
+            self._at = self._catalogue.rebuild(None)
         else:
-            self._at = self._read_on(at or _START, None)
+            self._at = self._catalogue.follow(at or START)
         self._repair()
-
-    def _open_index(self) -> Index:
-        path = self.folder / "index.sqlite"
-        if self._lock is not None or path.exists():
-            return Index(path, write=self._lock is not None)
-        return Index(None)
 
     def _agrees(self, at: Checkpoint) -> bool:
         """Whether the checkpoint's last record stands where it says."""
@@ -265,38 +248,6 @@ class Ledger:
         line = self._file.read(at.last, at.offset - at.last)
         tail = tail_of(line)
         return tail is not None and tail.hash == at.head and next_line(line, at.count - 1, tail.prev) == at.head
-
-    def _read_on(self, at: Checkpoint, until: int | None) -> Checkpoint:
-        """Take whole lines from ``at`` on into the index, each checked against the one before; where that ends."""
-        try:
-            with self._path.open("rb", buffering=_BLOCK) as file:
-                for line in scan(file, at.offset, at.count, at.head):
-                    if until is not None and line.offset >= until:
-                        break
-                    at = self._take(line)
-        except OSError as error:
-            raise ledger_error("read", error) from error
-        return at
-
-    def _take(self, line: Line) -> Checkpoint:
-        record = decode(line.data, line.offset, line.seq)
-        if self._index is not None:
-            self._index.add(Place(line.seq, line.offset, len(line.data)), record.kind, record.body, line.hash)
-        return Checkpoint(line.seq + 1, line.offset + len(line.data), line.offset, line.hash)
-
-    def _rebuild(self, until: int | None) -> Checkpoint:
-        """Make the index anew from the file, in memory where it can't be written; where the chain ends."""
-        self._drop_index()
-        if self._lock is not None:
-            try:
-                for stale in self.folder.glob("index.sqlite*"):
-                    stale.unlink()
-                self._index = Index(self.folder / "index.sqlite")
-                return self._read_on(_START, until)
-            except (sqlite3.Error, OSError):
-                self._drop_index()
-        self._index = Index(None)
-        return self._read_on(_START, until)
 
     def _repair(self) -> None:
         """Deal with bytes after the last newline: a write that never finished, or a newline that got lost."""
@@ -310,7 +261,7 @@ class Ledger:
                 digest = next_line(whole, at.count, at.head)
                 if digest is not None:
                     self._file.replace_end(at.offset, whole)
-                    self._at = self._take(Line(at.offset, at.count, digest, whole))
+                    self._at = self._catalogue.take(Line(at.offset, at.count, digest, whole))
                     self.notices += (f"the end of record {at.count} was damaged and was repaired; nothing is lost",)
                     return
             aside = self._put_aside(rest)
@@ -329,31 +280,14 @@ class Ledger:
         sync_folder(self.folder)
         return aside
 
-    def _note(self, place: Place, kind: str, body: Mapping[str, Any], digest: str) -> None:
-        """Tell the index; an index that fails is dropped, never the record."""
-        if self._index is None:
-            return
-        try:
-            self._index.add(place, kind, body, digest)
-        except sqlite3.Error:
-            self._drop_index()
-
-    def _drop_index(self) -> None:
-        if self._index is not None:
-            with contextlib.suppress(sqlite3.Error):
-                self._index.discard()
-        self._index = None
-
     def _ask(self, query: Callable[[Index], _T]) -> _T:
         with self._mutex:
-            if self._index is not None:
-                try:
-                    return query(self._index)
-                except sqlite3.Error:
-                    self._drop_index()
-            self._rebuild(self._at.offset)
-            assert self._index is not None  # noqa: S101 - just made
-            return query(self._index)
+            self._see_that_it_is_open()
+            return self._catalogue.ask(query, self._at.offset)
+
+    def _see_that_it_is_open(self) -> None:
+        if not self._finalizer.alive:
+            raise LedgerError(f"the ledger in {self.folder} was closed", "open it again")
 
     def _fetch(self, query: Callable[[Index], list[Place]]) -> list[Record]:
         """The records that the index names, each read and checked; with a new index if one is not there."""
@@ -361,7 +295,7 @@ class Ledger:
             try:
                 return [self._read(place) for place in self._ask(query)]
             except LedgerCorrupt:
-                self._rebuild(self._at.offset)  # raises where it is the file that is damaged
+                self._catalogue.rebuild(self._at.offset)  # raises where it is the file that is damaged
                 return [self._read(place) for place in self._ask(query)]
 
     def _read(self, place: Place) -> Record:
