@@ -89,6 +89,7 @@ class RowVerdict:
         claimed: recorded improvement over the keep before it, metric's unit, larger is better; None without one.
         probability: that the change is a true improvement; None where the model says nothing.
         effect: the model's estimate of its true effect, shrunk for the winner's curse.
+        level: the model's estimate of the true metric after it, metric's unit and sign.
         marks: what reading the row found.
         remeasured: the second measurement, where there was one.
     """
@@ -100,6 +101,7 @@ class RowVerdict:
     claimed: float | None = None
     probability: float | None = None
     effect: float | None = None
+    level: float | None = None
     marks: tuple[Mark, ...] = ()
     remeasured: Remeasured | None = None
 
@@ -183,6 +185,7 @@ class _Judged:
 
     better: dict[int, float]
     effect: dict[int, float]
+    level: dict[int, float]
     gain: float
     gain_variance: float
 
@@ -204,6 +207,8 @@ def _segment(
     if remeasure is not None:
         verdicts = _remeasured(verdicts, remeasure)
     final = tuple(_cut(verdicts, fdr))
+    if sign < 0:
+        final = tuple(row if row.level is None else replace(row, level=-row.level) for row in final)
     tested = [row for row in final if row.kept and row.probability is not None]
     known = [result for result in judged if result is not None]
     return SegmentAudit(
@@ -230,32 +235,41 @@ def _judge(chain: Chain, scales: Sequence[Scale]) -> _Judged | None:
     keeps = np.flatnonzero((kinds == Kind.KEEP) | (kinds == Kind.SAME_KEPT))
     if keeps.size > _MANY_KEEPS:
         scales = [replace(max(scales, key=lambda scale: scale.weight), weight=1.0)]
-    total = _Judged({}, {}, 0.0, 0.0)
+    total = _Judged({}, {}, {}, 0.0, 0.0)
     for first in range(0, max(keeps.size - 1, 1), _PIECE_KEEPS):
         stop = first + _PIECE_KEEPS
         part = slice(int(keeps[first]), int(keeps[stop]) + 1 if stop < keeps.size else values.size)
-        rows = [measured[index] for index in keeps[first + 1 : stop + 1]]
+        rows = [measured[index] for index in keeps[first : stop + 1]]
         piece = _judge_piece(values[part], kinds[part], rows, scales)
         gain, variance = total.gain + piece.gain, total.gain_variance + piece.gain_variance
-        total = _Judged(total.better | piece.better, total.effect | piece.effect, gain, variance)
+        total = _Judged(
+            total.better | piece.better, total.effect | piece.effect, piece.level | total.level, gain, variance
+        )
     return total
 
 
 def _judge_piece(
     values: NDArray[np.float64], kinds: NDArray[np.int64], rows: Sequence[int], scales: Sequence[Scale]
 ) -> _Judged:
-    better, effect = np.zeros(len(rows)), np.zeros(len(rows))
+    better, effect, level = np.zeros(len(rows) - 1), np.zeros(len(rows) - 1), np.zeros(len(rows))
     gain = square = 0.0
     for scale in scales:
         known = scale.mixture is not None
         iterations = (_LAST_STEPS if known else _ALL_STEPS) if len(rows) <= _MANY_KEEPS else 0
         start = scale.mixture if known or iterations else _learn(values, kinds, scale)
         fit = fit_chain(values, kinds, scale.sigma, weights=start, iterations=iterations)
-        better, effect = better + scale.weight * fit.better, effect + scale.weight * fit.effect
+        better += scale.weight * fit.better
+        effect += scale.weight * fit.effect
+        level += scale.weight * fit.level
         gain += scale.weight * fit.gain
         square += scale.weight * (fit.gain_sd**2 + fit.gain**2)
-    variance = max(square - gain**2, 0.0)
-    return _Judged(dict(zip(rows, better, strict=True)), dict(zip(rows, effect, strict=True)), gain, variance)
+    return _Judged(
+        better=dict(zip(rows[1:], better.tolist(), strict=True)),
+        effect=dict(zip(rows[1:], effect.tolist(), strict=True)),
+        level=dict(zip(rows, level.tolist(), strict=True)),
+        gain=gain,
+        gain_variance=max(square - gain**2, 0.0),
+    )
 
 
 def _learn(values: NDArray[np.float64], kinds: NDArray[np.int64], scale: Scale) -> NDArray[np.float64]:
@@ -281,7 +295,8 @@ def _verdict(placed: Placed, chain: Chain, position: int, judged: _Judged | None
     before = chain.rows[placed.incumbent] if placed.incumbent is not None else None
     standing = before.gain if before is not None else None
     claimed = placed.gain - standing if placed.gain is not None and standing is not None else None
-    base = RowVerdict(row, Verdict.DISCARDED, "", claimed=claimed, marks=placed.marks)
+    level = judged.level.get(position) if judged is not None else None
+    base = RowVerdict(row, Verdict.DISCARDED, "", claimed=claimed, level=level, marks=placed.marks)
     if Mark.START in placed.marks:
         return replace(base, verdict=Verdict.START, reason="later rows stand on it", kept=True, claimed=None)
     if placed.kind in {Kind.KEEP, Kind.SAME_KEPT}:
@@ -298,7 +313,7 @@ def _kept(base: RowVerdict, placed: Placed, position: int, judged: _Judged | Non
         )
     if judged is None:
         return replace(base, verdict=Verdict.UNKNOWABLE, reason="how noisy one run is can't be told from this file")
-    known = replace(base, probability=float(judged.better[position]), effect=float(judged.effect[position]))
+    known = replace(base, probability=judged.better[position], effect=judged.effect[position])
     if claimed == 0:
         return replace(known, verdict=Verdict.TIE, reason="recorded exactly as good as the keep before it")
     if claimed < 0:

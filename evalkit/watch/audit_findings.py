@@ -53,6 +53,11 @@ def find_all(chains: Sequence[Chain], segment: Segment, noise: Noise) -> tuple[F
     return tuple(sorted(found, key=lambda finding: not finding.grave))
 
 
+def _many(count: int, one: str, several: str) -> str:
+    """``1 row is`` or ``3 rows are``."""
+    return f"{count} {one if count == 1 else several}"
+
+
 def _lines(rows: Iterable[Placed]) -> tuple[int, ...]:
     return tuple(row.row.line for row in rows)
 
@@ -61,11 +66,11 @@ def _crashes(placed: Sequence[Placed], segment: Segment) -> Iterable[Finding]:
     crashes = [row for row in placed if row.row.status is Status.CRASH and row.row.recorded is not None]
     if crashes:
         best = " (the best value there is)" if segment.goal == "minimize" else ""
-        text = f"{len(crashes)} crashes are recorded as a number{best}; a reader that takes them for values is misled"
+        text = f"{_many(len(crashes), 'crash is', 'crashes are')} recorded as a number{best}"
         yield Finding("crash-as-value", grave=False, text=text, lines=_lines(crashes))
     zeros = [row for row in placed if Mark.ZERO in row.marks]
     if zeros:
-        text = f"{len(zeros)} rows record exactly 0 where nothing near 0 was ever measured; they are taken for failures"
+        text = f"{_many(len(zeros), 'row records', 'rows record')} exactly 0, far from all others: a failure"
         yield Finding("implausible-zero", grave=True, text=text, lines=_lines(zeros))
 
 
@@ -73,11 +78,11 @@ def _unknown(placed: Sequence[Placed]) -> Iterable[Finding]:
     rows = [row for row in placed if row.row.status is Status.UNKNOWN and row.row.status_text]
     if rows:
         words = sorted({row.row.status_text[:30] for row in rows})
-        text = f"{len(rows)} rows have a status that is no decision ({', '.join(words[:6])}); none is taken for a keep"
+        text = f"{_many(len(rows), 'row has', 'rows have')} a status that decides nothing: {', '.join(words[:6])}"
         yield Finding("unknown-status", grave=False, text=text, lines=_lines(rows))
     unmeasured = [row for row in placed if row.row.status is Status.KEEP and row.gain is None and not row.marks]
     if unmeasured:
-        text = f"{len(unmeasured)} rows were kept without a number"
+        text = f"{_many(len(unmeasured), 'row was', 'rows were')} kept without a number"
         yield Finding("keep-without-metric", grave=True, text=text, lines=_lines(unmeasured))
 
 
@@ -104,21 +109,23 @@ def _ties(chains: Sequence[Chain]) -> Iterable[Finding]:
     ties = [row for row, claim in claims if claim == 0]
     worse = [row for row, claim in claims if claim is not None and claim < 0]
     if ties:
-        text = f"{len(ties)} keeps are exactly as good as the keep before them"
+        text = f"{_many(len(ties), 'keep is', 'keeps are')} recorded exactly as good as the keep before"
         yield Finding("tie-kept", grave=False, text=text, lines=_lines(ties))
     if worse:
-        text = f"{len(worse)} keeps are recorded worse than the keep before them; perhaps another metric decided"
+        text = f"{_many(len(worse), 'keep is', 'keeps are')} worse than the keep before; perhaps another metric decided"
         yield Finding("worse-kept", grave=False, text=text, lines=_lines(worse))
 
 
 def _copies(placed: Sequence[Placed]) -> Iterable[Finding]:
     copies = [row for row in placed if Mark.COPY in row.marks]
     if copies:
-        text = f"{len(copies)} rows repeat an earlier commit with exactly the same number: copied, not measured again"
+        text = (
+            f"{_many(len(copies), 'row repeats', 'rows repeat')} an earlier commit and its number: copied, not measured"
+        )
         yield Finding("copied-row", grave=False, text=text, lines=_lines(copies))
     again = [row for row in placed if Mark.REPLICATE in row.marks]
     if again:
-        text = f"{len(again)} rows measure a commit again; they tell the noise"
+        text = f"{_many(len(again), 'row measures', 'rows measure')} a commit again, which tells the noise"
         yield Finding("duplicate-commit", grave=False, text=text, lines=_lines(again))
 
 
@@ -131,7 +138,7 @@ def _jumps(chains: Sequence[Chain], segment: Segment) -> Iterable[Finding]:
     jumps = [row for row, claim in claims if claim > _JUMP * typical and claim >= max(other for _, other in claims) / 2]
     if jumps:
         text = (
-            f"{len(jumps)} keeps claim more than {_JUMP:.0f} times the usual gain of {typical:.3g}"
+            f"{_many(len(jumps), 'keep claims', 'keeps claim')} over {_JUMP:.0f} times the usual gain of {typical:.3g}"
             f"{segment.unit and ' ' + segment.unit}: look at what the change did (a reason to probe, not to reject)"
         )
         yield Finding("jump", grave=False, text=text, lines=_lines(jumps))
@@ -141,12 +148,12 @@ def _impossible(placed: Sequence[Placed], segment: Segment) -> Iterable[Finding]
     values = [row for row in placed if row.row.metric is not None]
     negative = [row for row in values if row.row.metric is not None and row.row.metric < 0]
     if segment.goal == "minimize" and negative and len(negative) * 10 < len(values):
-        text = f"{len(negative)} values are below 0 on a metric that is otherwise above it"
+        text = f"{_many(len(negative), 'value is', 'values are')} below 0 on a metric that is otherwise above it"
         yield Finding("impossible-value", grave=True, text=text, lines=_lines(negative))
     if _BOUNDED.search(segment.metric):
         above = _above_bound([row.row for row in values])
         if above:
-            text = f"{len(above)} values are above what {segment.metric!r} can be"
+            text = f"{_many(len(above), 'value is', 'values are')} above what {segment.metric!r} can be"
             yield Finding("impossible-value", grave=True, text=text, lines=tuple(row.line for row in above))
 
 
@@ -171,5 +178,5 @@ def _missed(chains: Sequence[Chain], noise: Noise) -> Iterable[Finding]:
         and row.gain > (chain.rows[row.incumbent].gain or 0.0) + 3 * (noise.sd or 0.0)
     ]
     if rows:
-        text = f"{len(rows)} discards are recorded clearly better than the keep they were compared with"
+        text = f"{_many(len(rows), 'discard is', 'discards are')} recorded clearly better than the keep they met"
         yield Finding("missed", grave=False, text=text, lines=_lines(rows))

@@ -72,6 +72,7 @@ class ChainFit:
         weights: of the point at 0, the improvements' and the harms' components; sums to 1.
         better: per kept row after the first, P(true effect > 0 | everything), in order.
         effect: per kept row after the first, posterior mean of its true effect.
+        level: per kept row, posterior mean of the true level after it.
         gain: posterior mean of (last level - first level).
         gain_sd: posterior standard deviation of that.
     """
@@ -81,6 +82,7 @@ class ChainFit:
     weights: _Floats
     better: _Floats
     effect: _Floats
+    level: _Floats
     gain: float
     gain_sd: float
 
@@ -374,6 +376,7 @@ def fit_chain(
         weights=current,
         better=done.better,
         effect=np.diff(means) * sigma,
+        level=means * sigma,
         gain=done.gain * sigma,
         gain_sd=done.gain_sd * sigma,
     )
