@@ -13,25 +13,26 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from evalkit.errors import SandboxUnavailable
 from evalkit.sandbox import seccomp
-from evalkit.sandbox.artifacts import seal_bytes
 from evalkit.sandbox.cgroups import Cgroups, JobGroup
 from evalkit.sandbox.checking import check_job
-from evalkit.sandbox.helper.client import Helper
+from evalkit.sandbox.helper.client import Helper, Supervisor
 from evalkit.sandbox.identities import Identities
 from evalkit.sandbox.interface import Job, Limits, Probe, SealedFile
 from evalkit.sandbox.proxy import Proxy
 from evalkit.sandbox.running import Streams, SupervisedJob, Surroundings
-from evalkit.sandbox.runtime import FILES, Runtime, discover, system_view
+from evalkit.sandbox.runtime import FILES, Runtime, certificates, discover, system_view
 
 __all__ = ["Bubblewrap"]
 
 INSTALL = "apt-get install -y bubblewrap (or your system's package of that name)"
 _ISOLATION = (
+    # The network namespace is the supervisor's, made ahead of time: the job's user has no power over it at all.
     *("--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-uts", "--unshare-cgroup-try"),
     *("--disable-userns", "--uid", "1000", "--gid", "1000", "--hostname", "sandbox"),
     *("--die-with-parent", "--new-session", "--cap-drop", "ALL"),
@@ -64,8 +65,8 @@ class Bubblewrap:
         self._program = program
         self._runtime = discover(python)
         self._cgroups = Cgroups.find() if cgroups is None else cgroups
-        self._helper = Helper()
         self._identities = Identities()
+        self._helper = Helper(self._shared, self._identities)
 
     @property
     def runtime(self) -> Runtime:
@@ -75,7 +76,7 @@ class Bubblewrap:
     def start(self, job: Job) -> SupervisedJob:
         """Start a job; see :meth:`evalkit.sandbox.interface.Sandbox.start`."""
         check_job(job)
-        uid = self._identities.take()
+        supervisor = self._helper.take()
         group: JobGroup | None = None
         proxy = Proxy(job.hosts) if job.network else None
 
@@ -84,7 +85,7 @@ class Bubblewrap:
                 group.remove()
             if proxy is not None:
                 proxy.close()
-            self._identities.give_back(uid)
+            self._identities.give_back(supervisor.uid)
 
         try:
             if self._cgroups.bases:
@@ -97,54 +98,56 @@ class Bubblewrap:
                 on_listener=proxy.serve if proxy else None,
                 contacted=proxy.contacted if proxy else tuple,
             )
-            return self._submit(job, uid, group, around)
-        except OSError as error:
+            return self._submit(job, supervisor, group, around)
+        except BaseException as error:
+            supervisor.control.close()
             release()
-            raise SandboxUnavailable(f"a job could not be started: {error}") from error
-        except BaseException:
-            release()
+            if isinstance(error, OSError):
+                raise SandboxUnavailable(f"a job could not be started: {error}") from error
             raise
 
-    def _submit(self, job: Job, uid: int | None, group: JobGroup | None, around: Surroundings) -> SupervisedJob:
+    def _submit(
+        self, job: Job, supervisor: Supervisor, group: JobGroup | None, around: Surroundings
+    ) -> SupervisedJob:
         payload = os.memfd_create("payload", os.MFD_CLOEXEC)
-        filter_fd = seal_bytes("seccomp", seccomp.program()).fd
-        os.lseek(filter_fd, 0, os.SEEK_SET)
         streams = Streams(job)
         try:
-            spec, offset = self._describe(job, uid, group, payload)
+            spec, offset = self._describe(job, group, payload)
             sealed = [content.fd for content in job.files.values() if isinstance(content, SealedFile)]
             leaves = [descriptor for _, descriptor in group.leaf] if group else []
             parents = list(group.parents) if group else []
-            descriptors = [*streams.given, *leaves, *parents, *sealed, filter_fd]
-            control = self._helper.submit(spec, payload, offset, descriptors)
+            supervisor.submit(spec, payload, offset, [*streams.given, *leaves, *parents, *sealed])
         except BaseException:
             streams.close_ours()
             raise
         finally:
             streams.close_given()
             os.close(payload)
-            os.close(filter_fd)
-        return SupervisedJob(job, control, streams, around)
+        return SupervisedJob(job, supervisor.control, streams, around)
 
-    def _describe(self, job: Job, uid: int | None, group: JobGroup | None, payload: int) -> tuple[dict[str, Any], int]:
-        """The job in the helper's words, and how many bytes of the payload are taken by small files."""
-        files, offset = _pack(payload, {**FILES, **job.files})
-        binds, links = system_view(network=job.network)
-        shown = [(path, path, False) for path in (*binds, *self._runtime.binds)]
-        shown += [(_host(bind.source), bind.target, bind.writable) for bind in job.binds]
-        argv = [self._runtime.python, *job.argv[1:]] if job.argv[0] == "python" else list(job.argv)
-        spec = {
+    def _shared(self) -> dict[str, Any]:
+        """What all jobs see and share."""
+        binds, links = system_view()
+        return {
             "program": self._program,
-            "isolation": [*_ISOLATION, *(() if job.network else ("--unshare-net",))],
-            "argv": argv,
+            "isolation": _ISOLATION,
+            "seccomp": seccomp.program().hex(),
+            "binds": [*binds, *self._runtime.binds],
+            "links": links,
+            "files": FILES,
+        }
+
+    def _describe(self, job: Job, group: JobGroup | None, payload: int) -> tuple[dict[str, Any], int]:
+        """The job in the helper's words, and how many bytes of the payload are taken by small files."""
+        files, offset = _pack(payload, job.files)
+        shown = [(path, path, False) for path in (certificates() if job.network else [])]
+        shown += [(_host(bind.source), bind.target, bind.writable) for bind in job.binds]
+        spec = {
+            "argv": [self._runtime.python, *job.argv[1:]] if job.argv[0] == "python" else list(job.argv),
             "env": self._environment(job),
-            "ids": None if uid is None else [uid, uid],
-            "user_namespace": uid is None,
             "tree": job.tree and _host(job.tree),
             "workspace": job.workspace and _host(job.workspace),
             "binds": shown,
-            "mapped": _mapped(job),
-            "links": links,
             "files": files,
             "sealed": [(target, 0, c.size) for target, c in job.files.items() if isinstance(c, SealedFile)],
             "masks": [mask for name in job.masks for mask in dict.fromkeys((name, os.path.realpath(name)))],
@@ -187,7 +190,7 @@ class Bubblewrap:
         """What holds for a job on this machine, and what does not."""
         enforced = ["filesystem", "processes", "seccomp", "capabilities", "wall", "output", "open files", "file size"]
         enforced.append("network allow-list" if job.network else "network")
-        unenforced = []
+        unenforced: list[str] = []
         (enforced if self._identities.separate else unenforced).append("own user")
         (enforced if self._cgroups.memory else unenforced).append("memory of the whole tree")
         (enforced if self._cgroups.pids or self._identities.separate else unenforced).append("pids")
@@ -216,13 +219,7 @@ def _host(path: Path) -> str:
     return os.path.realpath(path)
 
 
-def _mapped(job: Job) -> list[str]:
-    """Sources whose owner must look like the job's user, because they may be private to the owner."""
-    places = [job.tree, job.workspace, *(bind.source for bind in job.binds)]
-    return [_host(place) for place in places if place is not None]
-
-
-def _pack(payload: int, files: dict[str, bytes | SealedFile]) -> tuple[list[tuple[str, int, int]], int]:
+def _pack(payload: int, files: Mapping[str, bytes | SealedFile]) -> tuple[list[tuple[str, int, int]], int]:
     """Write small files one after the other; where each of them is, and how many bytes there are."""
     index, offset = [], 0
     for target, content in files.items():

@@ -20,7 +20,7 @@ from pathlib import Path
 import evalkit
 from evalkit.errors import SandboxUnavailable
 
-__all__ = ["Runtime", "discover", "system_view"]
+__all__ = ["FILES", "Runtime", "certificates", "discover", "system_view"]
 
 _SYSTEM = ("bin", "lib", "lib32", "lib64", "libx32", "sbin")
 _EXTRA = ("/usr", "/nix/store", "/gnu/store")
@@ -31,10 +31,10 @@ _GROUP = "root:x:0:\nevalkit:x:1000:\nnogroup:x:65534:\n"
 _HOSTS = "127.0.0.1 localhost\n::1 localhost\n"
 _NAMES = "passwd: files\ngroup: files\nhosts: files\n"
 FILES = {
-    "/etc/passwd": _PASSWD.encode(),
-    "/etc/group": _GROUP.encode(),
-    "/etc/hosts": _HOSTS.encode(),
-    "/etc/nsswitch.conf": _NAMES.encode(),
+    "/etc/passwd": _PASSWD,
+    "/etc/group": _GROUP,
+    "/etc/hosts": _HOSTS,
+    "/etc/nsswitch.conf": _NAMES,
 }
 """Small files that programs expect in ``/etc``, made up so that nothing of this machine is in them."""
 
@@ -134,14 +134,11 @@ def _outermost(places: Iterable[str]) -> list[str]:
     return shown
 
 
-def system_view(*, network: bool) -> tuple[list[str], list[tuple[str, str]]]:
-    """Directories and files of the system that a job sees at their own paths, and links to make.
-
-    Args:
-        network: whether the job may talk to anyone, and so needs certificates.
+def system_view() -> tuple[list[str], list[tuple[str, str]]]:
+    """What every job sees of the system at the system's own paths.
 
     Returns:
-        Paths to bind, and ``(path, what it points at)``.
+        Paths to bind, and ``(path, what it points at)`` for links to make.
     """
     binds = [path for path in (*_EXTRA, *_CONFIGURATION) if os.path.exists(path)]
     links = []
@@ -151,6 +148,9 @@ def system_view(*, network: bool) -> tuple[list[str], list[tuple[str, str]]]:
             links.append((path, os.readlink(path)))
         elif os.path.isdir(path):
             binds.append(path)
-    if network:
-        binds += [path for path in _CERTIFICATES if os.path.exists(path)]
     return binds, links
+
+
+def certificates() -> list[str]:
+    """What a job needs besides to talk TLS."""
+    return [path for path in _CERTIFICATES if os.path.exists(path)]

@@ -1,4 +1,4 @@
-"""The last steps in the process that becomes the job: cgroup, limits, user, descriptors, and then another program."""
+"""The process that becomes the job: forked before there is one, it waits to be told, and then executes bubblewrap."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import json
 import os
 import resource
 import signal
+import socket
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from evalkit.sandbox import counters, kernel
@@ -13,9 +15,9 @@ from evalkit.sandbox.helper import perf
 
 if TYPE_CHECKING:
     from evalkit.sandbox.helper.stage import Stage
-    from evalkit.sandbox.helper.supervise import _Descriptors
+    from evalkit.sandbox.helper.supervise import JobDescriptors
 
-__all__ = ["Launched"]
+__all__ = ["Launched", "Launcher"]
 
 _LIMITS = {
     "core": resource.RLIMIT_CORE,
@@ -28,40 +30,93 @@ _LIMITS = {
     "nproc": resource.RLIMIT_NPROC,
 }
 _FAILED = 125
-_LIKELY_VICTIM = "500"
+_LIKELY_VICTIM = b"500"
+_MESSAGE_SIZE = 64
+_STREAMS = 3
 
 
+@dataclass(frozen=True)
 class Launched:
     """A started job.
 
     Attributes:
         pid: its outermost process.
         instructions: perf counter, or -1.
+        status: descriptor on which bubblewrap tells whether the job's own program was started.
     """
 
-    def __init__(self, spec: dict[str, Any], descriptors: _Descriptors, stage: Stage) -> None:
-        go = os.pipe2(os.O_CLOEXEC)
-        self._status = os.pipe2(os.O_CLOEXEC)
-        arguments = _memfd("arguments", _arguments(spec, stage, descriptors.seccomp, self._status[1]))
-        self.pid = os.fork()
-        if self.pid == 0:
-            try:
-                os.close(go[1])
-                _become(spec, descriptors, arguments, self._status[1], go[0])
-            finally:
-                os._exit(_FAILED)
-        for end in (go[0], arguments, self._status[1]):
-            os.close(end)
-        self.instructions = perf.open_counter(self.pid)
-        os.close(go[1])  # the child waits for this
+    pid: int
+    instructions: int
+    status: int
 
     def began(self) -> bool:
         """Whether the job's own program was started; only then does an exit code say something about it."""
         text = b""
-        while chunk := os.read(self._status[0], 4096):
+        while chunk := os.read(self.status, 4096):
             text += chunk
-        os.close(self._status[0])
+        os.close(self.status)
         return any("exit-code" in json.loads(line) for line in text.splitlines() if line.strip())
+
+
+class Launcher:
+    """A child that waits for its job.
+
+    Args:
+        shared: what all jobs share (``program``, ``isolation``, ``seccomp``).
+        ids: user and group that the job runs as, or None.
+    """
+
+    def __init__(self, shared: dict[str, Any], ids: list[int] | None) -> None:
+        self._shared = shared
+        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._pid = os.fork()
+        if self._pid == 0:
+            self._socket.close()
+            try:
+                _await(theirs, shared["program"], ids)
+            finally:
+                os._exit(_FAILED)
+        theirs.close()
+        self._counts = perf.available()
+
+    def rehearse(self) -> None:
+        """Go through the motions of :meth:`go` without a job, for the sake of pages; see :func:`_rehearse`."""
+        _rehearse()
+        os.close(_memfd("arguments", _options(_SAMPLE, self._shared, [], seccomp=0, status=0)))
+        bytes.fromhex(self._shared["seccomp"])
+
+    def go(self, spec: dict[str, Any], descriptors: JobDescriptors, stage: Stage) -> Launched:
+        """Tell the child what it becomes."""
+        status, theirs = os.pipe2(os.O_CLOEXEC)
+        counter = perf.open_counter(self._pid) if self._counts else -1
+        filter_fd = _memfd("seccomp", bytes.fromhex(self._shared["seccomp"]))
+        # Descriptors keep these numbers: the child puts what it receives at fixed places.
+        first = _STREAMS
+        options = _options(spec, self._shared, stage.writable, seccomp=first + 1, status=first + 2)
+        arguments = _memfd("arguments", options)
+        kinds = [kind for kind, _ in descriptors.leaf]
+        order = json.dumps({"rlimits": spec["rlimits"], "kinds": kinds, "argv": spec["argv"]}).encode()
+        orders = _memfd("order", order)
+        passed = [*descriptors.streams, arguments, filter_fd, theirs, orders, *(fd for _, fd in descriptors.leaf)]
+        socket.send_fds(self._socket, [str(len(order)).encode()], passed)
+        self._socket.close()
+        for descriptor in (arguments, filter_fd, theirs, orders):
+            os.close(descriptor)
+        return Launched(self._pid, counter, status)
+
+
+_SAMPLE: dict[str, Any] = {"rlimits": dict.fromkeys(_LIMITS, 0), "kinds": [], "argv": [""], "devices": [], "env": {"": ""}}
+
+
+def _rehearse(order: bytes = json.dumps(_SAMPLE).encode()) -> None:
+    """Touch what the last steps will touch: after a fork, the first write to a page copies it, and now there is time."""
+    descriptor = _memfd("rehearsal", order)
+    sample = json.loads(os.pread(descriptor, len(order), 0))
+    counters.join([])
+    for name in sample["rlimits"]:
+        soft, hard = resource.getrlimit(_LIMITS[name])
+        resource.setrlimit(_LIMITS[name], (soft, _at_most(hard, hard)))
+    os.close(descriptor)
 
 
 def _memfd(name: str, content: bytes) -> int:
@@ -71,14 +126,16 @@ def _memfd(name: str, content: bytes) -> int:
     return descriptor
 
 
-def _arguments(spec: dict[str, Any], stage: Stage, seccomp: int, status: int) -> bytes:
-    """bubblewrap's options, NUL-separated, so that none of them is seen in a process list."""
-    options = [*spec["isolation"], "--ro-bind", "/sys/root", "/", "--proc", "/proc", "--dev", "/dev"]
+def _options(
+    spec: dict[str, Any], shared: dict[str, Any], writable: list[tuple[str, str]], *, seccomp: int, status: int
+) -> bytes:
+    """What bubblewrap is told, NUL-separated, so that none of it is seen in a process list."""
+    options = [*shared["isolation"], "--ro-bind", "/sys/root", "/", "--proc", "/proc", "--dev", "/dev"]
     options += ["--bind", "/sys/shm", "/dev/shm"]
     for device in spec["devices"]:
         options += ["--dev-bind", f"/dev/{device}", f"/dev/{device}"]
     options += ["--remount-ro", "/dev", "--bind", "/sys/tmp", "/tmp"]
-    for place, target in stage.writable:
+    for place, target in writable:
         options += ["--bind", place, target]
     options += ["--chdir", "/box", "--clearenv"]
     for name, value in spec["env"].items():
@@ -87,28 +144,39 @@ def _arguments(spec: dict[str, Any], stage: Stage, seccomp: int, status: int) ->
     return b"".join(os.fsencode(option) + b"\0" for option in options)
 
 
-def _become(spec: dict[str, Any], descriptors: _Descriptors, arguments: int, status: int, go: int) -> None:
-    """Turn this process into the job's; never returns."""
-    os.read(go, 1)
-    counters.join(descriptors.leaf)
+def _await(orders: socket.socket, program: str, ids: list[int] | None) -> None:
+    """Wait for the job, then turn this process into it; never returns normally."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     _write_score()
-    for name, value in spec["rlimits"].items():
+    _rehearse()
+    message, received, _, _ = socket.recv_fds(orders, _MESSAGE_SIZE, 64)
+    if not message:
+        return
+    head = _STREAMS + 3
+    order = json.loads(os.pread(received[head], int(message), 0))
+    counters.join(list(zip(order["kinds"], received[head + 1 :], strict=True)))
+    for name, value in order["rlimits"].items():
         allowed = _at_most(value, resource.getrlimit(_LIMITS[name])[1])
         resource.setrlimit(_LIMITS[name], (allowed, allowed))
-    if spec["ids"]:
-        uid, gid = spec["ids"]
+    if ids:
+        uid, gid = ids
         os.setgroups([])
         os.setresgid(gid, gid, gid)
         os.setresuid(uid, uid, uid)
     kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
     kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    for position, stream in enumerate(descriptors.streams):
-        os.dup2(stream, position)
-    for descriptor in (descriptors.seccomp, arguments, status):
-        os.set_inheritable(descriptor, True)  # noqa: FBT003
-    os.execve(spec["program"], [spec["program"], "--args", str(arguments), "--", *spec["argv"]], {})
+    _place(received[:head])
+    os.execve(program, [program, "--args", str(_STREAMS), "--", *order["argv"]], {})
+
+
+def _place(received: list[int]) -> None:
+    """Put descriptors at 0, 1, 2, …, and close every other one."""
+    above = max(*received, len(received)) + 1
+    moved = [os.dup2(descriptor, above + index, inheritable=False) for index, descriptor in enumerate(received)]
+    for position, descriptor in enumerate(moved):
+        os.dup2(descriptor, position)
+    os.closerange(len(received), above + len(received))
 
 
 def _at_most(value: int, hard: int) -> int:
@@ -119,6 +187,6 @@ def _write_score() -> None:
     """Should the machine run out of memory, the job goes first."""
     descriptor = os.open("/proc/self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
     try:
-        os.write(descriptor, _LIKELY_VICTIM.encode())
+        os.write(descriptor, _LIKELY_VICTIM)
     finally:
         os.close(descriptor)

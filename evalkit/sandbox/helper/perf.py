@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 import platform
 import struct
+from functools import cache
 
 from evalkit.sandbox import kernel
 
-__all__ = ["open_counter", "read"]
+__all__ = ["available", "open_counter", "read"]
 
 _NUMBER = {"x86_64": 298, "aarch64": 241}
 _HARDWARE, _INSTRUCTIONS = 0, 1
@@ -30,6 +31,15 @@ def open_counter(pid: int) -> int:
         return kernel.syscall(_NUMBER[platform.machine()], attribute, pid, -1, -1, _CLOSE_ON_EXEC)
     except (KeyError, OSError):
         return -1
+
+
+@cache
+def available() -> bool:
+    """Whether this machine counts instructions at all."""
+    counter = open_counter(0)
+    if counter >= 0:
+        os.close(counter)
+    return counter >= 0
 
 
 def read(counter: int) -> int | None:

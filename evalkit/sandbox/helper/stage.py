@@ -15,6 +15,8 @@ import stat
 from typing import Any
 
 from evalkit.sandbox import kernel
+from evalkit.sandbox.helper.identity import IdentityMaps
+from evalkit.sandbox.helper.network import loopback_up
 
 __all__ = ["Stage"]
 
@@ -32,44 +34,72 @@ class Stage:
     """Mounts of one job.
 
     Args:
-        spec: the job as the parent described it.
+        shared: what all jobs see (``binds``, ``links``, ``files``).
+        ids: user and group that the job runs as, or None where it runs as the caller in a user namespace.
         maps: user namespaces for sources whose owner must look like the job's user.
-        payload: descriptor that the small files are read from.
-        sealed: descriptors of sealed files, in the order of ``spec["sealed"]``.
     """
 
-    def __init__(self, spec: dict[str, Any], maps: dict[str, int], payload: int, sealed: list[int]) -> None:
-        self._spec, self._maps = spec, maps
-        self._payload, self._sealed = payload, sealed
+    def __init__(self, shared: dict[str, Any], ids: list[int] | None, maps: IdentityMaps) -> None:
+        self._shared, self._ids, self._maps = shared, ids, maps
+        self._spec: dict[str, Any] = {}
         self.writable: list[tuple[str, str]] = []
         self.box = -1
         self.watched: dict[str, int] = {}
         self.copied = False
 
-    def build(self) -> None:
-        """Enter a namespace of its own and mount everything.
+    def prepare(self) -> None:
+        """Enter namespaces of its own and mount what does not depend on the job; done before there is one.
 
         Raises:
             OSError: something can't be had; the message says which.
         """
         self._enter()
         kernel.make_private()
-        contents = sum(entry[2] for entry in [*self._spec["files"], *self._spec["sealed"]])
-        kernel.mount("stage", _AT, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, f"mode=755,size={contents + _ROOM}")
+        kernel.mount("stage", _AT, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, f"mode=755,size={_ROOM}")
         for name in ("root", "box", "tmp", "shm", "disk", "tree", "empty"):
             os.mkdir(f"{_AT}/{name}", 0o755)
         os.close(os.open(f"{_AT}/nothing", os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o444))
-        self._scratch()
+        root = f"{_AT}/root"
+        for name in ("proc", "dev", "tmp", "box"):
+            os.mkdir(f"{root}/{name}", 0o755)
+        for target, link in self._shared["links"]:
+            os.symlink(link, root + target)
+        for target, text in self._shared["files"].items():
+            _make_parents(root, target)
+            _write_file(root + target, text.encode(), os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+        for path in self._shared["binds"]:
+            _mount_point(root, path, path)
+            kernel.bind(path, root + path, read_only=True)
+        loopback_up()
+
+    def build(self, spec: dict[str, Any], payload: int, sealed: list[int]) -> None:
+        """Mount what the job declares.
+
+        Args:
+            spec: the job as the parent described it.
+            payload: descriptor that the small files are read from.
+            sealed: descriptors of sealed files, in the order of ``spec["sealed"]``.
+
+        Raises:
+            OSError: something can't be had; the message says which.
+        """
+        self._spec = spec
+        contents = sum(entry[2] for entry in [*spec["files"], *spec["sealed"]])
+        if contents:
+            kernel.mount("none", _AT, "none", kernel.MS_REMOUNT, f"size={contents + _ROOM}")
+        for name in ("tmp", "shm"):
+            self._tmpfs(name, 0o1777)
         self._workspace()
-        self._root()
+        self._declared(payload, sealed)
         self._masks()
 
     def _enter(self) -> None:
-        if not self._spec["user_namespace"]:
-            kernel.unshare(kernel.CLONE_NEWNS)
+        if self._ids:
+            kernel.unshare(kernel.CLONE_NEWNS | kernel.CLONE_NEWNET)
             return
         uid, gid = os.geteuid(), os.getegid()
-        kernel.unshare(kernel.CLONE_NEWUSER | kernel.CLONE_NEWNS)
+        kernel.prctl(kernel.PR_SET_DUMPABLE, 1)  # else its own files in /proc belong to root
+        kernel.unshare(kernel.CLONE_NEWUSER | kernel.CLONE_NEWNS | kernel.CLONE_NEWNET)
         for name, text in (("setgroups", "deny"), ("uid_map", f"0 {uid} 1"), ("gid_map", f"0 {gid} 1")):
             _write_file(f"/proc/self/{name}", text.encode(), os.O_WRONLY)
 
@@ -79,10 +109,6 @@ class Stage:
         options = f"mode={mode:o},size={size},nr_inodes={inodes}"
         kernel.mount("disk", f"{_AT}/{name}", "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, options)
         self.watched[name] = os.open(f"{_AT}/{name}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-
-    def _scratch(self) -> None:
-        for name in ("tmp", "shm"):
-            self._tmpfs(name, 0o1777)
 
     def _workspace(self) -> None:
         box = f"{_AT}/box"
@@ -102,7 +128,7 @@ class Stage:
             os.mkdir(path, 0o755)
         self._give(upper)
         options = f"lowerdir={_AT}/tree,upperdir={upper},workdir={work}"
-        if self._spec["user_namespace"]:
+        if not self._ids:
             options += ",userxattr"
         try:
             self._show(tree, f"{_AT}/tree", must_map=True)
@@ -119,35 +145,31 @@ class Stage:
         os.mkdir(content, 0o755)
         if self._spec["tree"]:
             self.copied = True
-            _copy_tree(self._spec["tree"], content, self._spec["ids"])
+            _copy_tree(self._spec["tree"], content, self._ids)
         self._give(content)
         kernel.bind(content, box)
 
     def _give(self, path: str) -> None:
-        if self._spec["ids"]:
-            os.chown(path, *self._spec["ids"])
+        if self._ids:
+            os.chown(path, *self._ids)
 
     def _show(self, source: str, target: str, *, read_only: bool = False, must_map: bool = False) -> None:
         """Bind a source so that its owner looks like the job's user, where that is needed and possible."""
-        namespace = self._maps.get(source)
-        if namespace is None:
+        if not self._ids:
             kernel.bind(source, target, read_only=read_only)
             return
+        status = os.stat(source)
         try:
+            namespace = self._maps.get((status.st_uid, status.st_gid), self._ids)
             kernel.idmapped_bind(source, target, namespace, read_only=read_only)
         except OSError as error:
             if must_map or error.errno not in _CANT_MAP:
                 raise
             kernel.bind(source, target, read_only=read_only)
 
-    def _root(self) -> None:
-        """The read-only root: binds, links, small files, and mount points for what bubblewrap adds."""
+    def _declared(self, payload: int, sealed: list[int]) -> None:
+        """The job's own binds and files, in the read-only root."""
         root = f"{_AT}/root"
-        for name in ("proc", "dev", "tmp", "box"):
-            os.mkdir(f"{root}/{name}", 0o755)
-        for target, link in self._spec["links"]:
-            _make_parents(root, target)
-            os.symlink(link, root + target)
         for source, target, writable in self._spec["binds"]:
             if writable:
                 self._writable_bind(source, target)
@@ -156,8 +178,8 @@ class Stage:
             self._show(source, root + target, read_only=True)
         for target, offset, size in self._spec["files"]:
             _make_parents(root, target)
-            _copy_range(self._payload, offset, size, root + target)
-        for (target, _, size), descriptor in zip(self._spec["sealed"], self._sealed, strict=True):
+            _copy_range(payload, offset, size, root + target)
+        for (target, _, size), descriptor in zip(self._spec["sealed"], sealed, strict=True):
             _make_parents(root, target)
             _copy_range(descriptor, 0, size, root + target)
 
@@ -178,7 +200,7 @@ class Stage:
         if base == f"{_AT}/root":
             places = [
                 f"{base}{target}{path[len(source) :]}"
-                for source, target, _ in self._spec["binds"]
+                for source, target, _ in [*self._spec["binds"], *((at, at, False) for at in self._shared["binds"])]
                 if path == source or path.startswith(source.rstrip("/") + "/")
             ]
         else:

@@ -6,17 +6,19 @@ What it reports travels over the job's control socket, as one JSON document with
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
 import signal
 import socket
 import time
-import traceback
 from typing import Any
 
 from evalkit.sandbox import counters, kernel
-from evalkit.sandbox.helper import launch, perf
+from evalkit.sandbox.helper import perf
+from evalkit.sandbox.helper.identity import IdentityMaps
+from evalkit.sandbox.helper.launch import Launcher
 from evalkit.sandbox.helper.network import open_listener
 from evalkit.sandbox.helper.stage import Stage
 
@@ -24,43 +26,71 @@ __all__ = ["supervise"]
 
 _CPU_RESOLUTION = 0.004
 """Seconds; how finely the CPU limit is watched when it is close."""
-_STANDARD_STREAMS = 3
+MAX_DESCRIPTORS = 250
 
 
-class _Descriptors:
+class JobDescriptors:
     """The descriptors that came with a job, by what they are for."""
 
     def __init__(self, spec: dict[str, Any], received: list[int]) -> None:
-        self.control, self.payload = received[:2]
-        self.streams = received[2:5]
-        rest = received[5:]
+        self.streams = received[1:4]
+        rest = received[4:]
         kinds = spec["cgroup"]
         self.leaf: list[tuple[str, int]] = list(zip(kinds, rest, strict=False))
         self.parents = rest[len(kinds) : 2 * len(kinds)]
-        rest = rest[2 * len(kinds) :]
-        sealed = len(spec["sealed"])
-        self.sealed = rest[:sealed]
-        self.seccomp = rest[sealed]
+        self.sealed = rest[2 * len(kinds) :]
 
 
-def supervise(spec: dict[str, Any], received: list[int], maps: dict[str, int]) -> None:
-    """Run one job from beginning to end; every failure of our own is reported as such."""
-    descriptors = _Descriptors(spec, received)
-    with socket.socket(fileno=os.dup(descriptors.control)) as control:
+def supervise(shared: dict[str, Any], ids: list[int] | None, descriptor: int, maps: IdentityMaps) -> None:
+    """Make ready for one job, wait for it, and run it; every failure of our own is reported as such."""
+    with socket.socket(fileno=os.dup(descriptor)) as control:
+        os.close(descriptor)
         try:
-            report, box = _run(spec, descriptors, maps, control)
+            _prepare_and_serve(shared, ids, control, maps)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is ours, and it must not look like the job's fault
+            failure = f"the supervisor failed: {type(error).__name__}: {error}"
+            with contextlib.suppress(OSError):
+                control.send(json.dumps({"failure": failure}).encode())
+
+
+def _prepare_and_serve(
+    shared: dict[str, Any], ids: list[int] | None, control: socket.socket, maps: IdentityMaps
+) -> None:
+    os.setsid()
+    kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
+    stage, failure = Stage(shared, ids, maps), ""
+    try:
+        stage.prepare()
+    except OSError as error:
+        failure = f"the stage of a job can't be set: {error}"
+    launcher = Launcher(shared, ids)
+    launcher.rehearse()
+    message, received, _, _ = socket.recv_fds(control, 64, MAX_DESCRIPTORS)
+    if message:
+        for each in received:
+            os.set_inheritable(each, False)
+        offset, size = (int(number) for number in message.split())
+        spec = json.loads(os.pread(received[0], size, offset))
+        _serve(spec, received, control, stage, launcher, failure)
+
+
+def _serve(
+    spec: dict[str, Any], received: list[int], control: socket.socket, stage: Stage, launcher: Launcher, failure: str
+) -> None:
+    descriptors = JobDescriptors(spec, received)
+    report, box = {"failure": failure}, None
+    if not failure:
+        try:
+            report, box = _run(spec, descriptors, control, stage, launcher, received[0])
         except (OSError, ValueError, KeyError) as error:
-            detail = "".join(traceback.format_exception(error)[-3:])
-            report, box = {"failure": f"{error}", "detail": detail}, None
-        finally:
-            kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 0)
-        try:
-            socket.send_fds(control, [json.dumps(report).encode()], [] if box is None else [box])
-        except OSError:
-            _remove_leaf(spec, descriptors)  # whoever asked is gone
+            report = {"failure": str(error) or type(error).__name__}
+    try:
+        socket.send_fds(control, [json.dumps(report).encode()], [] if box is None else [box])
+    except OSError:
+        _remove_leaf(spec, descriptors)  # whoever asked is gone
 
 
-def _remove_leaf(spec: dict[str, Any], descriptors: _Descriptors) -> None:
+def _remove_leaf(spec: dict[str, Any], descriptors: JobDescriptors) -> None:
     for parent in descriptors.parents:
         try:
             os.rmdir(spec["leaf"], dir_fd=parent)
@@ -69,18 +99,19 @@ def _remove_leaf(spec: dict[str, Any], descriptors: _Descriptors) -> None:
 
 
 def _run(
-    spec: dict[str, Any], descriptors: _Descriptors, maps: dict[str, int], control: socket.socket
+    spec: dict[str, Any],
+    descriptors: JobDescriptors,
+    control: socket.socket,
+    stage: Stage,
+    launcher: Launcher,
+    payload: int,
 ) -> tuple[dict[str, Any], int | None]:
-    os.setsid()
-    kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
-    stage = Stage(spec, maps, descriptors.payload, descriptors.sealed)
-    stage.build()
+    stage.build(spec, payload, descriptors.sealed)
     if spec["network"]:
-        kernel.unshare(kernel.CLONE_NEWNET)
         listener = open_listener(spec["proxy_port"])
         socket.send_fds(control, [b"listening"], [listener.fileno()])
         listener.close()
-    job = launch.Launched(spec, descriptors, stage)
+    job = launcher.go(spec, descriptors, stage)
     watch = _Watch(spec, descriptors.leaf, control)
     reason = watch.until_end(job.pid)
     status, usage = _reap(job.pid)
