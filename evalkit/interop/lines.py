@@ -48,11 +48,12 @@ def open_bytes(path: Path) -> IO[bytes]:
         raise DataError(f"{path} is not a file", "name a history file, or a folder that holds some")
     try:
         stream = path.open("rb")
+        if stream.peek(2)[:2] != _GZIP:
+            return stream
+        stream.close()
+        return cast("IO[bytes]", gzip.open(path, "rb"))
     except OSError as error:
         raise DataError(f"{path} can't be opened: {error.strerror}") from None
-    head = stream.read(2)
-    stream.seek(0)
-    return cast("IO[bytes]", gzip.GzipFile(fileobj=stream)) if head == _GZIP else stream
 
 
 def read_sample(path: Path, size: int = 1 << 16) -> bytes:
