@@ -82,7 +82,7 @@ def _summary(bench: Workbench) -> dict[str, Any]:
         values[metric.name] = sum(map(sum, arms)) / sum(map(len, arms))
     objective = contract.objective
     scale = scale_of(objective)
-    baseline = Baseline.of(
+    baseline = Baseline(0.0, 0.0).including(
         oriented(pair[arm]["readings"][objective.name]["value"], objective.sign, scale, objective.name)
         for pair in seen
         for arm in ("incumbent", "candidate")

@@ -148,4 +148,4 @@ def _baseline(bench: Workbench, tree: str, pairs: list[Pair], wanted: int) -> Ba
     else:
         trials = [bench.pairing.single(tree, split=splits.screen) for _ in range(wanted)]
     values = [_oriented(bench, bench.contract.objective.name, trial) for trial in trials if trial.valid]
-    return Baseline.of(values) if values else None
+    return Baseline(0.0, 0.0).including(values) if values else None
