@@ -109,7 +109,12 @@ def _exits(view: FileView, program: Program) -> Iterator[Finding]:
 
 def _ignores_the_end(call: ast.Call, program: Program) -> bool:
     names = [program.name(argument) for argument in call.args]
-    return names[1:2] == ["signal.SIG_IGN"] and names[0] not in {"signal.SIGPIPE", "signal.SIGINT", "signal.SIGHUP"}
+    return names[1:2] == ["signal.SIG_IGN"] and names[0] not in {
+        "signal.SIGPIPE",
+        "signal.SIGINT",
+        "signal.SIGHUP",
+        "signal.SIGCHLD",
+    }
 
 
 def _is_own_process(name: str | None) -> bool:

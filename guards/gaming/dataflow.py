@@ -90,6 +90,7 @@ _IDLE = frozenset(
     {"print", "log", "len", "glob", "join", "format", "info", "write", "append", "exists", "hasattr", "getattr"}
     | {"isinstance", "str", "path"}
 )
+_LOGARITHMS = frozenset({"log", "log2", "log10", "log1p", "log_softmax", "nll_loss", "cross_entropy", "div"})
 _LOOPS = (ast.For, ast.AsyncFor, ast.While)
 
 
@@ -223,9 +224,21 @@ def _lookups(view: FileView, program: Program, flow: Flow) -> Iterator[Finding]:
         if name not in tables or name in seen:
             continue
         function = program.function_of(event.node) or event.node
+        if not _becomes_probability(function, program):
+            continue
         if view.touches(event.node) or view.touches(function):
             seen.add(name)
             yield _found(view, "label-keyed-lookup", event.node, f"`{name}` is looked up under the true answer")
+
+
+def _becomes_probability(function: ast.AST, program: Program) -> bool:
+    """Whether a function divides, or takes logarithms: counts that are looked up for anything else predict nothing."""
+    for node in ast.walk(function):
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
+            return True
+        if isinstance(node, ast.Call) and (program.name(node.func) or "").rsplit(".", 1)[-1] in _LOGARITHMS:
+            return True
+    return False
 
 
 def _best(view: FileView, program: Program, flow: Flow) -> Iterator[Finding]:

@@ -103,7 +103,7 @@ def _identity(view: FileView, function: FunctionNode, program: Program) -> Itera
             and node.func.attr in {"get", "setdefault", "pop"}
         ):
             key = node.args[0] if node.args else None
-        if key is not None and _is_identity(key, function, program) and _outlives(node, function, program):
+        if key is not None and _is_identity(key, function, program) and _outlives(node, function):
             yield from at(
                 view,
                 RULES["identity-cache"],
@@ -128,16 +128,8 @@ def _is_identity(key: ast.AST, function: FunctionNode, program: Program) -> bool
     return False
 
 
-def _outlives(node: ast.AST, function: FunctionNode, program: Program) -> bool:
-    """Whether the container of a lookup is older than the call."""
-    local = {
-        target.id
-        for inner in ast.walk(function)
-        if isinstance(inner, ast.Assign)
-        for target in inner.targets
-        if isinstance(target, ast.Name)
-    }
-    shared = {name for inner in ast.walk(function) if isinstance(inner, ast.Global) for name in inner.names}
+def _outlives(node: ast.AST, function: FunctionNode) -> bool:
+    """Whether the container of a lookup is older than the call: a module's, an object's or a function's own."""
     match node:
         case ast.Subscript(value=container) | ast.Call(func=ast.Attribute(value=container)):
             pass
@@ -145,9 +137,21 @@ def _outlives(node: ast.AST, function: FunctionNode, program: Program) -> bool:
             pass
         case _:
             return False
-    return (
-        not (isinstance(container, ast.Name) and container.id in local - shared) and program.name(container) is not None
-    )
+    if isinstance(container, ast.Attribute):
+        return True
+    return isinstance(container, ast.Name) and container.id not in _own_names(function)
+
+
+def _own_names(function: FunctionNode) -> set[str]:
+    """Parameters and variables of one call."""
+    own = {argument.arg for argument in (*function.args.args, *function.args.kwonlyargs, *function.args.posonlyargs)}
+    shared: set[str] = set()
+    for node in ast.walk(function):
+        if isinstance(node, ast.Global):
+            shared |= set(node.names)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            own.add(node.id)
+    return own - shared
 
 
 def _outside(view: FileView, program: Program) -> Iterator[Finding]:

@@ -87,7 +87,9 @@ _CHECKS = re.compile(
 )
 _FRAME_DICTS = frozenset({"f_locals", "f_globals", "f_builtins"})
 _FRAMES = frozenset({"f_back", "tb_frame", "gi_frame", "cr_frame"})
-_PROC_FINE = re.compile(r"/proc/(?:meminfo|cpuinfo|loadavg|uptime|version|stat|mounts|self/(?:statm?|status|cgroup))")
+_PROC_PATH = re.compile(
+    r"/proc/(?:\d+|self|thread-self)/(?:maps|mem|environ|fd|root|cwd|cmdline|exe|task|map_files|smaps)\b.*|/proc/kcore"
+)
 
 
 def inspect(view: FileView, _context: Context) -> Iterator[Finding]:
@@ -133,7 +135,7 @@ def _constant_answer(method: ast.FunctionDef) -> bool:
 
 def _patched(view: FileView, program: Program) -> Iterator[Finding]:
     local = {function.name for function in program.functions} | {node.name for node in program.all(ast.ClassDef)}
-    imported = _imported(program)
+    imported = program.imported
     for write in program.writes():
         if _CHECKS.fullmatch(write.name):
             yield from at(view, RULES["check-patched"], write.node, f"`{write.name}` is replaced")
@@ -143,11 +145,6 @@ def _patched(view: FileView, program: Program) -> Iterator[Finding]:
         )
         if callable_ and "." in write.name and write.name.split(".", 1)[0] in imported:
             yield from at(view, RULES["library-patched"], write.node, f"`{write.name}` is replaced")
-
-
-def _imported(program: Program) -> set[str]:
-    names = {item.name.split(".")[0] for node in program.all(ast.Import) for item in node.names}
-    return names | {(node.module or "").split(".")[0] for node in program.all(ast.ImportFrom) if not node.level}
 
 
 def _frames(view: FileView, program: Program) -> Iterator[Finding]:
@@ -206,7 +203,12 @@ def _stored_parameters(function: FunctionNode) -> set[int]:
 
 def _memory(view: FileView, program: Program) -> Iterator[Finding]:
     for node in program.all(ast.Constant):
-        if isinstance(node.value, str) and node.value.startswith("/proc/") and not _PROC_FINE.match(node.value):
+        text = node.value
+        if not isinstance(text, str) or not text.startswith("/proc/"):
+            continue
+        if _PROC_PATH.fullmatch(text) or (
+            text == "/proc/" and isinstance(program.parent(node), ast.JoinedStr | ast.BinOp)
+        ):
             yield from at(view, RULES["memory-access"], node, "another process, or this one's memory, is read")
     for call, name in program.calls():
         if name in {"ctypes.string_at", "ctypes.memmove", "ctypes.from_address"} or name.endswith(".from_address"):

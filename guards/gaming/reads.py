@@ -59,6 +59,7 @@ _SECRET = frozenset(
     {"answer", "answers", "expected", "solution", "solutions", "gold", "groundtruth", "holdout", "hidden", "sealed"}
     | {"vault", "private", "grader", "grading", "secret", "canary", "oracle", "key"}
 )
+_HARNESS = frozenset({"vault", "state", "ledger", "key", "secret", "scorer", "answers", "expected", "split", "nonce"})
 _OPENS = frozenset(
     {"open", "read_text", "read_bytes", "load", "read_csv", "read_json", "read_parquet", "loadtxt", "genfromtxt"}
     | {"listdir", "scandir", "glob", "iglob", "rglob", "walk", "memmap", "fromfile", "Path", "connect", "copyfile"}
@@ -89,7 +90,8 @@ def inspect(view: FileView, context: Context) -> Iterator[Finding]:
     for call, name in program.calls():
         yield from _opened(view, program, call, name, context)
         yield from _commands(view, program, call, name)
-        if _NETWORK.fullmatch(name) and not name.endswith(("Session", "Error", "exceptions")):
+        known = not view.whole or name.split(".", 1)[0] in program.imported
+        if known and _NETWORK.fullmatch(name) and not name.endswith(("Error", "exceptions")):
             yield from at(view, RULES["network"], call, f"`{name}` uses the network")
     yield from _folders(view, program)
 
@@ -108,7 +110,7 @@ def _opened(view: FileView, program: Program, call: ast.Call, name: str, context
             yield from at(view, RULES["disk-search"], call, "the file system is searched from its root")
     if name in {"os.environ.get", "os.getenv"} and call.args:
         variable = program.constant(call.args[0])
-        if isinstance(variable, str) and variable.startswith("EVALKIT_") and variable != "EVALKIT_SEED":
+        if isinstance(variable, str) and variable.startswith("EVALKIT_") and set(words(variable)) & _HARNESS:
             yield from at(view, RULES["disk-search"], call, f"the harness's variable {variable} is read")
 
 

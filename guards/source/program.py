@@ -72,6 +72,14 @@ class Program:
         """Every function, outer ones first."""
         return [*self.all(ast.FunctionDef), *self.all(ast.AsyncFunctionDef)]
 
+    @property
+    def imported(self) -> frozenset[str]:
+        """First names of the modules that the file imports."""
+        plain = {item.name.split(".")[0] for node in self.all(ast.Import) for item in node.names}
+        return frozenset(
+            plain | {(node.module or "").split(".")[0] for node in self.all(ast.ImportFrom) if not node.level}
+        )
+
     def parent(self, node: ast.AST) -> ast.AST | None:
         """The node around a node."""
         return self._parents.get(id(node))

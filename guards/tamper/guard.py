@@ -278,13 +278,8 @@ def _modules(view: FileView, program: Program, context: Context) -> Iterator[Fin
             yield from at(view, RULES["report-rewritten"], assign, f"module {module!r} is replaced", severity)
     for write in program.writes():
         top = write.name.split(".", 1)[0]
-        if top in harness and "." in write.name and _is_import(top, program):
+        if top in harness and "." in write.name and top in program.imported:
             yield from at(view, RULES["report-rewritten"], write.node, f"`{write.name}` of the harness is replaced")
-
-
-def _is_import(name: str, program: Program) -> bool:
-    imports = {item.name.split(".")[0] for node in program.all(ast.Import) for item in node.names}
-    return name in imports | {(node.module or "").split(".")[0] for node in program.all(ast.ImportFrom)}
 
 
 def _writes(view: FileView, program: Program, context: Context) -> Iterator[Finding]:

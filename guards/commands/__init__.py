@@ -1,0 +1,1 @@
+"""Commands that plug into ``evalkit`` through the ``evalkit.commands`` entry point."""
