@@ -19,7 +19,7 @@ from pathlib import Path
 from evalkit.sandbox import counters
 from evalkit.sandbox.interface import Limits
 
-__all__ = ["Cgroups", "JobGroup", "owner_tag"]
+__all__ = ["Cgroups", "JobGroup", "is_orphan", "owner_tag"]
 
 _PREFIX = "evalkit-"
 _V1 = ("memory", "pids", "cpuacct")
@@ -133,7 +133,7 @@ class Cgroups:
         removed = []
         for base, parent in zip(self.bases.values(), self._parents.values(), strict=True):
             for name in sorted(os.listdir(base)):
-                if name.startswith(_PREFIX) and _is_orphan(name):
+                if name.startswith(_PREFIX) and is_orphan(name):
                     _kill_all(base / name)
                     _remove(name, parent)
                     removed.append(f"control group {base / name}")
@@ -146,7 +146,7 @@ class Cgroups:
         self._parents.clear()
 
 
-def _is_orphan(name: str) -> bool:
+def is_orphan(name: str) -> bool:
     """Whether the process that made a leaf is gone; leaves of another pid namespace are not ours to judge."""
     parts = name.removeprefix(_PREFIX).split("-")
     if len(parts) != 4 or not all(part.isdigit() for part in parts):  # noqa: PLR2004 - see owner_tag

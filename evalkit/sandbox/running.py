@@ -86,12 +86,16 @@ class Surroundings:
 class SupervisedJob:
     """Implements :class:`evalkit.sandbox.interface.Running` for jobs of the helper."""
 
-    def __init__(self, job: Job, control: socket.socket, streams: Streams, around: Surroundings) -> None:
+    def __init__(
+        self, job: Job, control: socket.socket, streams: Streams, around: Surroundings, *, lingers: bool = False
+    ) -> None:
         self._job, self._control, self._streams, self._around = job, control, streams, around
+        self._lingers = lingers
         self._captures = {streams.out: Capture(job.limits.kept), streams.err: Capture(job.limits.kept)}
         self._asked_to_end = ""
         self._result: Result | None = None
         self._lock = threading.Lock()
+        # Daemon: when the interpreter ends, the supervisor sees the closed socket and ends the job.
         self._thread = threading.Thread(target=self._watch, name="evalkit sandbox", daemon=True)
         self._thread.start()
 
@@ -145,8 +149,19 @@ class SupervisedJob:
             self._streams.close_ours()
             with self._lock:
                 self._asked_to_end = self._asked_to_end or "over"
-                self._control.close()
+                self._part()
             self._around.release()
+
+    def _part(self) -> None:
+        """Let the supervisor go; one that has files to remove is waited for."""
+        if self._lingers:
+            self._control.settimeout(_GRACE)
+            try:
+                self._control.shutdown(socket.SHUT_WR)
+                self._control.recv(1)
+            except OSError:
+                pass  # it has gone already, or the sweep will do its work
+        self._control.close()
 
     def _drain(self) -> tuple[dict[str, Any], int | None]:
         """Read both streams and the control socket until the report is there and the streams are empty."""

@@ -186,11 +186,12 @@ def _mode_rule(name: str, argument: int) -> list[_Instruction]:
 
 
 @cache
-def program(*, internet: bool = True, machine: str = "") -> bytes:
+def program(*, sockets: bool = True, machine: str = "") -> bytes:
     """The filter as an array of ``struct sock_filter``.
 
     Args:
-        internet: whether IPv4 and IPv6 sockets may be made (a network namespace of its own decides where they lead).
+        sockets: whether unix, IPv4 and IPv6 sockets may be made, because a network namespace decides where they lead;
+            otherwise only pairs, which lead nowhere.
         machine: architecture; this one by default.
 
     Raises:
@@ -208,8 +209,8 @@ def program(*, internet: bool = True, machine: str = "") -> bytes:
     code += _rule(pick(_CLONE3), [_fail(errno.ENOSYS)])
     code += _rule(pick(_OPENAT2), [_fail(errno.ENOSYS)])
     code += _rule(pick(_CLONE), _bits(0, _NAMESPACE_FLAGS))
-    for call in (_SOCKET, _SOCKETPAIR):
-        code += _rule(pick(call), _families((1, 2, 10) if internet else (1,)))
+    code += _rule(pick(_SOCKET), _families((1, 2, 10) if sockets else ()))
+    code += _rule(pick(_SOCKETPAIR), _families((1,)))
     terminal = [_load_argument(1), _equal(_TIOCSTI, 1, 0), _equal(_TIOCLINUX, 0, 1), _fail(errno.EPERM), _load(0)]
     code += _rule(pick(_IOCTL), terminal)
     for name, (x86, arm, argument) in _MODES.items():

@@ -10,8 +10,9 @@ import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from evalkit.sandbox import counters, kernel
+from evalkit.sandbox import counters, kernel, landlocking, seccomp
 from evalkit.sandbox.helper import perf
+from evalkit.sandbox.helper.plain import PlainStage
 
 if TYPE_CHECKING:
     from evalkit.sandbox.helper.stage import Stage
@@ -29,7 +30,7 @@ _LIMITS = {
     "nofile": resource.RLIMIT_NOFILE,
     "nproc": resource.RLIMIT_NPROC,
 }
-_FAILED = 125
+_FAILED, _NOT_FOUND = 125, 127
 _LIKELY_VICTIM = b"500"
 _MESSAGE_SIZE = 64
 _STREAMS = 3
@@ -42,12 +43,14 @@ class Launched:
     Attributes:
         pid: its outermost process.
         instructions: perf counter, or -1.
-        status: descriptor on which bubblewrap tells whether the job's own program was started.
+        status: descriptor on which is told whether the job's own program was started.
+        wrapped: by bubblewrap, which then does the telling.
     """
 
     pid: int
     instructions: int
     status: int
+    wrapped: bool
 
     def began(self) -> bool:
         """Whether the job's own program was started; only then does an exit code say something about it."""
@@ -55,6 +58,8 @@ class Launched:
         while chunk := os.read(self.status, 4096):
             text += chunk
         os.close(self.status)
+        if not self.wrapped:
+            return not text
         return any("exit-code" in json.loads(line) for line in text.splitlines() if line.strip())
 
 
@@ -73,7 +78,7 @@ class Launcher:
         if self._pid == 0:
             self._socket.close()
             try:
-                _await(theirs, shared["program"], ids)
+                _await(theirs, shared, ids)
             finally:
                 os._exit(_FAILED)
         theirs.close()
@@ -82,27 +87,34 @@ class Launcher:
     def rehearse(self) -> None:
         """Go through the motions of :meth:`go` without a job, for the sake of pages; see :func:`_rehearse`."""
         _rehearse()
-        os.close(_memfd("arguments", _options(_SAMPLE, self._shared, [], seccomp=0, status=0)))
+        if self._shared["confinement"] == "bubblewrap":
+            os.close(_memfd("arguments", _options(_SAMPLE, self._shared, [], seccomp=0, status=0)))
         bytes.fromhex(self._shared["seccomp"])
 
-    def go(self, spec: dict[str, Any], descriptors: JobDescriptors, stage: Stage) -> Launched:
+    def go(self, spec: dict[str, Any], descriptors: JobDescriptors, stage: Stage | PlainStage) -> Launched:
         """Tell the child what it becomes."""
         status, theirs = os.pipe2(os.O_CLOEXEC)
         counter = perf.open_counter(self._pid) if self._counts else -1
         filter_fd = _memfd("seccomp", bytes.fromhex(self._shared["seccomp"]))
         # Descriptors keep these numbers: the child puts what it receives at fixed places.
         first = _STREAMS
-        options = _options(spec, self._shared, stage.writable, seccomp=first + 1, status=first + 2)
+        last: dict[str, Any] = {"rlimits": spec["rlimits"], "kinds": [kind for kind, _ in descriptors.leaf]}
+        if isinstance(stage, PlainStage):
+            options, wrapped = b"", False
+            last |= stage.order(spec)
+        else:
+            options = _options(spec, self._shared, stage.writable, seccomp=first + 1, status=first + 2)
+            wrapped = True
+            last["argv"] = spec["argv"]
         arguments = _memfd("arguments", options)
-        kinds = [kind for kind, _ in descriptors.leaf]
-        order = json.dumps({"rlimits": spec["rlimits"], "kinds": kinds, "argv": spec["argv"]}).encode()
+        order = json.dumps(last).encode()
         orders = _memfd("order", order)
         passed = [*descriptors.streams, arguments, filter_fd, theirs, orders, *(fd for _, fd in descriptors.leaf)]
         socket.send_fds(self._socket, [str(len(order)).encode()], passed)
         self._socket.close()
         for descriptor in (arguments, filter_fd, theirs, orders):
             os.close(descriptor)
-        return Launched(self._pid, counter, status)
+        return Launched(self._pid, counter, status, wrapped)
 
 
 _SAMPLE: dict[str, Any] = {"rlimits": dict.fromkeys(_LIMITS, 0), "kinds": [], "argv": [""], "devices": [], "env": {"": ""}}
@@ -144,7 +156,7 @@ def _options(
     return b"".join(os.fsencode(option) + b"\0" for option in options)
 
 
-def _await(orders: socket.socket, program: str, ids: list[int] | None) -> None:
+def _await(orders: socket.socket, shared: dict[str, Any], ids: list[int] | None) -> None:
     """Wait for the job, then turn this process into it; never returns normally."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
@@ -167,7 +179,31 @@ def _await(orders: socket.socket, program: str, ids: list[int] | None) -> None:
     kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
     kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
     _place(received[:head])
-    os.execve(program, [program, "--args", str(_STREAMS), "--", *order["argv"]], {})
+    if shared["confinement"] == "bubblewrap":
+        program = shared["program"]
+        os.execve(program, [program, "--args", str(_STREAMS), "--", *order["argv"]], {})
+    _become_plain(order, status=head - 1)
+
+
+def _become_plain(order: dict[str, Any], status: int) -> None:
+    """Shut this process in by landlock and seccomp, as far as asked, and become the job's program."""
+    try:
+        os.chdir(order["box"])
+        if order["landlock"]:
+            landlocking.restrict(order["readable"], order["writable"])
+        if order["seccomp"]:
+            seccomp.install(bytes.fromhex(order["seccomp"]))
+    except OSError as error:
+        os.write(status, b"failed")
+        os.write(2, f"{error}\n".encode())
+        return
+    os.set_inheritable(status, False)
+    os.closerange(_STREAMS, status)
+    try:
+        os.execvpe(order["argv"][0], order["argv"], order["env"])  # noqa: S606 - no shell is what we want
+    except OSError as error:
+        os.write(2, f"{order['argv'][0]}: {error.strerror}\n".encode())
+        os._exit(_NOT_FOUND)
 
 
 def _place(received: list[int]) -> None:

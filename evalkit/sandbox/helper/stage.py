@@ -15,6 +15,7 @@ import stat
 from typing import Any
 
 from evalkit.sandbox import kernel
+from evalkit.sandbox.helper.copying import copy_range, copy_tree
 from evalkit.sandbox.helper.identity import IdentityMaps
 from evalkit.sandbox.helper.network import loopback_up
 
@@ -23,7 +24,6 @@ __all__ = ["Stage"]
 _AT = "/sys"
 _BYTES_PER_INODE = 4096
 _MIN_INODES, _MAX_INODES = 4096, 1 << 20
-_CHUNK = 1 << 20
 _ROOM = 16 << 20
 """Bytes that the stage itself may need besides the files that it was given."""
 # What staging a bind may meet on file systems or kernels that can't map owners.
@@ -98,7 +98,6 @@ class Stage:
             kernel.unshare(kernel.CLONE_NEWNS | kernel.CLONE_NEWNET)
             return
         uid, gid = os.geteuid(), os.getegid()
-        kernel.prctl(kernel.PR_SET_DUMPABLE, 1)  # else its own files in /proc belong to root
         kernel.unshare(kernel.CLONE_NEWUSER | kernel.CLONE_NEWNS | kernel.CLONE_NEWNET)
         for name, text in (("setgroups", "deny"), ("uid_map", f"0 {uid} 1"), ("gid_map", f"0 {gid} 1")):
             _write_file(f"/proc/self/{name}", text.encode(), os.O_WRONLY)
@@ -145,7 +144,7 @@ class Stage:
         os.mkdir(content, 0o755)
         if self._spec["tree"]:
             self.copied = True
-            _copy_tree(self._spec["tree"], content, self._ids)
+            copy_tree(self._spec["tree"], content, self._ids)
         self._give(content)
         kernel.bind(content, box)
 
@@ -178,10 +177,10 @@ class Stage:
             self._show(source, root + target, read_only=True)
         for target, offset, size in self._spec["files"]:
             _make_parents(root, target)
-            _copy_range(payload, offset, size, root + target)
+            copy_range(payload, offset, size, root + target)
         for (target, _, size), descriptor in zip(self._spec["sealed"], sealed, strict=True):
             _make_parents(root, target)
-            _copy_range(descriptor, 0, size, root + target)
+            copy_range(descriptor, 0, size, root + target)
 
     def _writable_bind(self, source: str, target: str) -> None:
         place = f"{_AT}/writable{len(self.writable)}"
@@ -247,49 +246,3 @@ def _write_file(path: str, content: bytes, flags: int) -> None:
         os.write(descriptor, content)
     finally:
         os.close(descriptor)
-
-
-def _copy_range(source: int, offset: int, size: int, target: str) -> None:
-    """Copy a part of a memfd to a new read-only file."""
-    descriptor = os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o444)
-    try:
-        end = offset + size
-        while offset < end:
-            offset += os.write(descriptor, os.pread(source, min(_CHUNK, end - offset), offset))
-    finally:
-        os.close(descriptor)
-
-
-def _copy_tree(source: str, target: str, ids: list[int] | None) -> None:
-    """Files, directories and links below a source, without recursion; anything else is not part of a tree."""
-    pending = [(source, target)]
-    while pending:
-        here, there = pending.pop()
-        for entry in os.scandir(here):
-            copy = f"{there}/{entry.name}"
-            if entry.is_symlink():
-                os.symlink(os.readlink(entry.path), copy)
-            elif entry.is_dir(follow_symlinks=False):
-                os.mkdir(copy, 0o755)
-                pending.append((entry.path, copy))
-            elif entry.is_file(follow_symlinks=False):
-                _copy_file(entry, copy)
-            else:
-                continue
-            if ids:
-                os.chown(copy, *ids, follow_symlinks=False)
-
-
-def _copy_file(entry: os.DirEntry[str], copy: str) -> None:
-    source = os.open(entry.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        mode = stat.S_IMODE(os.fstat(source).st_mode) & 0o777
-        target = os.open(copy, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, mode | 0o200)
-        try:
-            while os.sendfile(target, source, None, _CHUNK):
-                pass
-            os.fchmod(target, mode)
-        finally:
-            os.close(target)
-    finally:
-        os.close(source)

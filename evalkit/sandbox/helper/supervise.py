@@ -13,6 +13,7 @@ import select
 import signal
 import socket
 import time
+from collections.abc import Callable
 from typing import Any
 
 from evalkit.sandbox import counters, kernel
@@ -20,12 +21,14 @@ from evalkit.sandbox.helper import perf
 from evalkit.sandbox.helper.identity import IdentityMaps
 from evalkit.sandbox.helper.launch import Launcher
 from evalkit.sandbox.helper.network import open_listener
+from evalkit.sandbox.helper.plain import PlainStage
 from evalkit.sandbox.helper.stage import Stage
 
 __all__ = ["supervise"]
 
 _CPU_RESOLUTION = 0.004
 """Seconds; how finely the CPU limit is watched when it is close."""
+_BETWEEN_KILLS = 0.0005
 MAX_DESCRIPTORS = 250
 
 
@@ -58,7 +61,9 @@ def _prepare_and_serve(
 ) -> None:
     os.setsid()
     kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
-    stage, failure = Stage(shared, ids, maps), ""
+    if not ids:
+        kernel.prctl(kernel.PR_SET_DUMPABLE, 1)  # else its own files in /proc belong to root
+    stage, failure = _stage(shared, ids, maps), ""
     try:
         stage.prepare()
     except OSError as error:
@@ -74,8 +79,14 @@ def _prepare_and_serve(
         _serve(spec, received, control, stage, launcher, failure)
 
 
+def _stage(shared: dict[str, Any], ids: list[int] | None, maps: IdentityMaps) -> Stage | PlainStage:
+    if shared["confinement"] == "bubblewrap":
+        return Stage(shared, ids, maps)
+    return PlainStage(shared, ids)
+
+
 def _serve(
-    spec: dict[str, Any], received: list[int], control: socket.socket, stage: Stage, launcher: Launcher, failure: str
+    spec: dict[str, Any], received: list[int], control: socket.socket, stage: Stage | PlainStage, launcher: Launcher, failure: str
 ) -> None:
     descriptors = JobDescriptors(spec, received)
     report, box = {"failure": failure}, None
@@ -88,6 +99,10 @@ def _serve(
         socket.send_fds(control, [json.dumps(report).encode()], [] if box is None else [box])
     except OSError:
         _remove_leaf(spec, descriptors)  # whoever asked is gone
+    if isinstance(stage, PlainStage):
+        while control.recv(1):  # the artefacts are still being read; the end of the conversation says they are not
+            pass
+        stage.remove()
 
 
 def _remove_leaf(spec: dict[str, Any], descriptors: JobDescriptors) -> None:
@@ -102,7 +117,7 @@ def _run(
     spec: dict[str, Any],
     descriptors: JobDescriptors,
     control: socket.socket,
-    stage: Stage,
+    stage: Stage | PlainStage,
     launcher: Launcher,
     payload: int,
 ) -> tuple[dict[str, Any], int | None]:
@@ -114,7 +129,7 @@ def _run(
     job = launcher.go(spec, descriptors, stage)
     watch = _Watch(spec, descriptors.leaf, control)
     reason = watch.until_end(job.pid)
-    status, usage = _reap(job.pid)
+    status, usage = _reap(job.pid, stage.end_rest if isinstance(stage, PlainStage) else None)
     wall = time.monotonic() - watch.started
     for stream in descriptors.streams:
         os.close(stream)
@@ -178,18 +193,27 @@ class _Watch:
         return "cpu" if used is not None and used >= (self._cpu_limit or 0) else ""
 
 
-def _reap(pid: int) -> tuple[int, tuple[float, float]]:
+def _reap(pid: int, end_rest: Callable[[], None] | None) -> tuple[int, tuple[float, float]]:
     """Wait for the job and for everything it left behind, which the kernel hands to the nearest subreaper.
 
+    Args:
+        pid: the job's outermost process, which has ended.
+        end_rest: kills what is left, where no process namespace does that by itself.
+
     Returns:
-        The wait status of the job's outermost process, and user and system seconds of all of them.
+        The wait status of the outermost process, and user and system seconds of all of them.
     """
     status, user, system = 0, 0.0, 0.0
     while True:
+        if end_rest is not None:
+            end_rest()
         try:
-            ended, ended_status, usage = os.wait4(-1, 0)
+            ended, ended_status, usage = os.wait4(-1, 0 if end_rest is None else os.WNOHANG)
         except ChildProcessError:
             return status, (user, system)
+        if ended == 0:
+            time.sleep(_BETWEEN_KILLS)
+            continue
         user += usage.ru_utime
         system += usage.ru_stime
         if ended == pid:
