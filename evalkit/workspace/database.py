@@ -9,11 +9,12 @@ import tempfile
 import threading
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO
 
 from evalkit.errors import InfrastructureError, WorkspaceError
-from evalkit.workspace.disk import disk_errors
+from evalkit.workspace.disk import disk_errors, write_all
 from evalkit.workspace.git import GIT, environment, git
 from evalkit.workspace.lru import Lru
 from evalkit.workspace.objects import EMPTY_TREE, Item, build_pack, build_tree, object_id, parse_tree
@@ -197,6 +198,11 @@ class ObjectDatabase:
         size = self._sizes.get(id_)
         return size if size is not None else self.sizes([id_])[0]
 
+    def has(self, id_: str, kind: str) -> bool:
+        """Whether there is an object of this id and kind."""
+        answer = self._info.ask([id_], contents=False)[0]
+        return answer is not None and answer[0] == kind
+
     def missing(self, ids: Iterable[str]) -> list[str]:
         """Those that the store does not hold."""
         wanted = list(dict.fromkeys(ids))
@@ -219,8 +225,7 @@ class ObjectDatabase:
         if len(new) > _LOOSE:
             self.add_pack(build_pack(new.values()))
             return
-        for id_, (kind, data) in new.items():
-            self._write_loose(id_, kind, data)
+        self._write_loose(new)
 
     def write_tree(self, items: Iterable[Item]) -> str:
         """Store one tree."""
@@ -253,18 +258,33 @@ class ObjectDatabase:
                 reason = said.read().decode("utf-8", "replace").strip().splitlines()
                 raise InfrastructureError(f"the objects can't be copied: {'; '.join(reason[:3])[:400]}", "try again")
 
-    def _write_loose(self, id_: str, kind: str, data: bytes) -> None:
-        folder = self.git_dir / "objects" / id_[:2]
-        with disk_errors(f"store an object in {self.git_dir}"):
-            folder.mkdir(exist_ok=True)
-            handle, temporary = tempfile.mkstemp(prefix="tmp_obj_", dir=folder)
+    def _write_loose(self, objects: Mapping[str, tuple[str, bytes]]) -> None:
+        """Write first, then sync all at once, then give them their names."""
+        written: list[tuple[int, str, Path]] = []
+        with disk_errors(f"store objects in {self.git_dir}"):
             try:
-                with os.fdopen(handle, "wb") as file:
-                    file.write(zlib.compress(b"%s %d\0%s" % (kind.encode(), len(data), data), 1))
-                    file.flush()
-                    os.fsync(file.fileno())
-                Path(temporary).chmod(0o444)
-                Path(temporary).replace(folder / id_[2:])
-            except BaseException:
-                Path(temporary).unlink(missing_ok=True)
-                raise
+                for id_, (kind, data) in objects.items():
+                    folder = self.git_dir / "objects" / id_[:2]
+                    folder.mkdir(exist_ok=True)
+                    handle, temporary = tempfile.mkstemp(prefix="tmp_obj_", dir=folder)
+                    written.append((handle, temporary, folder / id_[2:]))
+                    write_all(handle, zlib.compress(b"%s %d\0%s" % (kind.encode(), len(data), data), 1))
+                    os.fchmod(handle, 0o444)
+                _sync([handle for handle, _, _ in written])
+                for _, temporary, target in written:
+                    Path(temporary).replace(target)
+            finally:
+                for handle, temporary, _ in written:
+                    os.close(handle)
+                    Path(temporary).unlink(missing_ok=True)
+
+
+def _sync(handles: Sequence[int]) -> None:
+    """Make several files durable in about the time of one: the disk takes their syncs together."""
+    if len(handles) <= 1:
+        for handle in handles:
+            os.fsync(handle)
+        return
+    with ThreadPoolExecutor(len(handles)) as threads:
+        for done in [threads.submit(os.fsync, handle) for handle in handles]:
+            done.result()

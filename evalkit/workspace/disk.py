@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from evalkit.errors import InfrastructureError
 
-__all__ = ["disk_errors"]
+__all__ = ["disk_errors", "write_all"]
 
 _WAY_OUT = {
     errno.ENOSPC: "free some space and start again; nothing is lost",
@@ -32,3 +33,10 @@ def disk_errors(doing: str) -> Iterator[None]:
     except OSError as error:
         way_out = _WAY_OUT.get(error.errno or 0, "")
         raise InfrastructureError(f"can't {doing}: {error.strerror or error}", way_out) from error
+
+
+def write_all(handle: int, data: bytes) -> None:
+    """Write every byte to an open file."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(handle, view) :]

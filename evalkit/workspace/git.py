@@ -34,7 +34,7 @@ GIT: tuple[str, ...] = (
             "core.untrackedCache=false",
             "core.attributesFile=/dev/null",
             "core.quotePath=false",
-            "core.fsync=committed",
+            "core.fsync=committed,reference",
             "core.alternateRefsCommand=true",
             "protocol.allow=never",  # a partial clone must not start fetching
             "protocol.file.allow=never",
@@ -103,7 +103,7 @@ def git(
         timeout: seconds after which it is killed.
 
     Raises:
-        WorkspaceError: git is missing, or too old.
+        WorkspaceError: git is missing, or too old; or an argument can't be one.
         InfrastructureError: it ran into the timeout.
     """
     where = ["--git-dir", str(git_dir)] if git_dir else []
@@ -119,6 +119,8 @@ def git(
         )
     except FileNotFoundError as error:
         raise _missing(error, folder or git_dir) from None
+    except ValueError:  # a NUL or half a surrogate pair: no command line can hold it
+        raise WorkspaceError(f"git {arguments[0]} was asked for an impossible name", "use another name") from None
     except NotADirectoryError:
         raise WorkspaceError(f"{folder or git_dir} is not a folder") from None
     except subprocess.TimeoutExpired:

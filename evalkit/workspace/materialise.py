@@ -21,7 +21,7 @@ from pathlib import Path
 
 from evalkit.errors import WorkspaceError
 from evalkit.workspace.database import ObjectDatabase
-from evalkit.workspace.disk import disk_errors
+from evalkit.workspace.disk import disk_errors, write_all
 from evalkit.workspace.globs import Globs
 from evalkit.workspace.lru import Lru
 from evalkit.workspace.objects import EXECUTABLE, LINK, SUBMODULE
@@ -85,12 +85,6 @@ def _create(path: bytes, mode: int) -> int:
     return handle
 
 
-def _write_all(handle: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(handle, view) :]
-
-
 def _write_tree(database: ObjectDatabase, files: Sequence[Leaf], root: bytes) -> int:
     """Write the files below ``root``, which exists and is empty; the bytes written."""
     _skeleton(root, files)
@@ -99,7 +93,7 @@ def _write_tree(database: ObjectDatabase, files: Sequence[Leaf], root: bytes) ->
         for leaf, data in zip(group, database.read_many([leaf.id for leaf in group], "blob"), strict=True):
             handle = _create(root + b"/" + leaf.path, _mode(leaf))
             try:
-                _write_all(handle, data)
+                write_all(handle, data)
             finally:
                 os.close(handle)
             total += len(data)
@@ -255,7 +249,7 @@ class _Copier:
             if self._clones and self._clone(origin, target):
                 return
             if data := os.read(origin, _WHOLE):
-                _write_all(target, data)
+                write_all(target, data)
                 if len(data) == _WHOLE:
                     _send_rest(origin, target, _WHOLE)
         finally:

@@ -6,6 +6,7 @@ import fcntl
 import os
 import secrets
 import shutil
+import threading
 import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,11 +16,12 @@ from typing import Self
 from evalkit.errors import InfrastructureError, WorkspaceError
 from evalkit.workspace import commits, diffing, hiding, materialise, patching, repository, snapshot, trees
 from evalkit.workspace.change import Change
-from evalkit.workspace.commits import AUTHOR, PlannedCommit
+from evalkit.workspace.commits import Keeper, PlannedCommit
 from evalkit.workspace.database import ObjectDatabase
 from evalkit.workspace.disk import disk_errors
 from evalkit.workspace.git import check_git, git
 from evalkit.workspace.lru import Lru
+from evalkit.workspace.messages import AUTHOR
 from evalkit.workspace.objects import TREE
 from evalkit.workspace.paths import printable, to_bytes, to_text
 from evalkit.workspace.trees import Caps, Entry
@@ -49,7 +51,10 @@ class Store:
         self._signatures: snapshot.StatCache = Lru(_SIGNED_FILES, weight=lambda known: max(1, len(known)))
         self._patches: diffing.PatchCache = Lru(_PATCH_BYTES, weight=len)
         self._listings: Lru[str, Mapping[str, Entry]] = Lru(200_000, weight=len)
-        self._close = weakref.finalize(self, _close, self._database, self._pristine, lock, os.getpid())
+        self._keepers: dict[Path, Keeper] = {}
+        self._mutex = threading.Lock()
+        closing = (self._database, self._pristine, self._keepers, lock, os.getpid())
+        self._close = weakref.finalize(self, _close, *closing)
 
     @classmethod
     def open(cls, path: Path, *, caps: Caps | None = None, pristine_bytes: int = _PRISTINE_BYTES) -> Self:
@@ -167,10 +172,8 @@ class Store:
         subfolder: str | None = None,
         author: str = AUTHOR,
     ) -> PlannedCommit:
-        """See :func:`evalkit.workspace.commits.plan_keep`."""
-        return commits.plan_keep(
-            self._database,
-            folder,
+        """See :meth:`evalkit.workspace.commits.Keeper.plan`; ``folder`` is any in the user's repository."""
+        return self._keeper(folder).plan(
             parent=parent,
             tree=tree,
             when=when,
@@ -186,8 +189,15 @@ class Store:
         return commits.load_plan(self._database, commit)
 
     def apply_keep(self, folder: Path, planned: PlannedCommit, branch: str) -> bool:
-        """See :func:`evalkit.workspace.commits.apply_keep`."""
-        return commits.apply_keep(self._database, folder, planned, branch)
+        """See :meth:`evalkit.workspace.commits.Keeper.apply`; ``folder`` is any in the user's repository."""
+        return self._keeper(folder).apply(planned, branch)
+
+    def _keeper(self, folder: Path) -> Keeper:
+        with self._mutex:
+            keeper = self._keepers.get(folder)
+            if keeper is None:
+                keeper = self._keepers[folder] = Keeper(self._database, folder)
+            return keeper
 
 
 def _prepare(path: Path, lock: int) -> None:
@@ -229,9 +239,13 @@ def _sweep_git(git_dir: Path) -> None:
             stale.unlink(missing_ok=True)
 
 
-def _close(database: ObjectDatabase, pristine: materialise.Pristine, lock: int, owner: int) -> None:
+def _close(
+    database: ObjectDatabase, pristine: materialise.Pristine, keepers: dict[Path, Keeper], lock: int, owner: int
+) -> None:
     if os.getpid() != owner:  # a forked child must not tear down its parent's store
         return
     database.close()
+    for keeper in keepers.values():
+        keeper.close()
     pristine.close()
     os.close(lock)

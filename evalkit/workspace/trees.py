@@ -117,18 +117,30 @@ def check_links(links: Mapping[bytes, bytes]) -> list[str]:
 
 
 def build(database: ObjectDatabase, found: Iterable[Leaf]) -> str:
-    """The tree that holds these files; written to ``database``."""
+    """The tree that holds these files; written to ``database``.
+
+    Raises:
+        WorkspaceError: a path is a file and a folder at once.
+    """
     root: dict[bytes, Any] = {}
     for leaf in found:
         *folders, name = leaf.path.split(b"/")
-        at = root
+        at: Any = root
         for folder in folders:
             at = at.setdefault(folder, {})
+            if isinstance(at, Leaf):
+                raise _both(at.path)
+        if name in at:
+            raise _both(leaf.path)
         at[name] = leaf
     objects: dict[str, tuple[str, bytes]] = {}
     tree = _build(root, objects)
     database.store(objects)
     return tree
+
+
+def _both(path: bytes) -> WorkspaceError:
+    return WorkspaceError(f"{printable(path)} would be two things at once", "give one of them another name")
 
 
 def _build(folder: Mapping[bytes, Any], objects: dict[str, tuple[str, bytes]]) -> str:

@@ -108,10 +108,10 @@ def test_replaced_objects_are_not_believed(user, store):
     assert store.read(tree, "a") == b"true"
 
 
-@pytest.mark.parametrize("revision", ["nope", "-rf", "--all", "HEAD:a", "HEAD~9", "", "a b", "@{99}", "\udcff"])
+@pytest.mark.parametrize("revision", ["nope", "-rf", "--all", "HEAD:a", "HEAD~9", "", "a b", "@{99}", "\udcff", "a\0b"])
 def test_revisions_that_are_none(user, store, revision):
     user.commit({"a": "1"})
-    with pytest.raises(WorkspaceError, match="revision"):
+    with pytest.raises(WorkspaceError, match=r"revision|impossible name"):
         store.import_revision(user.folder, revision)
 
 

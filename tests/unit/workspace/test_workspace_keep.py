@@ -86,8 +86,7 @@ def test_keeps_follow_each_other_and_can_be_loaded_by_id(user, store, kept, tmp_
 
 def test_a_kill_between_copy_and_move_is_made_good(user, store, kept):
     planned = plan(store, user, kept)
-    theirs = commits.Repository.find(user.folder)
-    commits._copy(store._database, theirs, planned)
+    store._keeper(user.folder)._copy(planned)
     assert store.apply_keep(user.folder, planned, "runs")
     assert user.git("fsck", "--strict", "--no-dangling") == ""
 
@@ -159,7 +158,31 @@ def test_a_branch_that_is_checked_out_is_left_alone(user, store, kept, tmp_path)
     assert user.git("rev-parse", "runs") == planned.id
 
 
-@pytest.mark.parametrize("branch", ["", "-x", "a..b", "a b", "x.lock", "/x", "a\nb", "@{-1}", "\udcff~"])
+def test_a_branch_that_is_another_name_is_left_alone(user, store, kept):
+    user.git("symbolic-ref", "refs/heads/alias", "refs/heads/main")
+    with pytest.raises(WorkspaceError, match="only another name for refs/heads/main"):
+        store.apply_keep(user.folder, plan(store, user, kept), "alias")
+
+
+def test_a_branch_without_commits_that_is_checked_out(user, store, kept):
+    planned = plan(store, user, kept)
+    user.git("symbolic-ref", "HEAD", "refs/heads/unborn")
+    with pytest.raises(WorkspaceError, match="unborn is checked out"):
+        store.apply_keep(user.folder, planned, "unborn")
+
+
+def test_a_parent_that_the_user_threw_away(user, store, kept):
+    first = plan(store, user, kept)
+    second = plan(store, user, kept, parent=first.id, when=5)  # known to the store, never applied
+    with pytest.raises(WorkspaceError, match=r"is not in .* any more"):
+        store.apply_keep(user.folder, second, "runs")
+    store.apply_keep(user.folder, first, "runs")
+    assert store.apply_keep(user.folder, second, "runs")
+
+
+@pytest.mark.parametrize(
+    "branch", ["", "-x", "a..b", "a b", "x.lock", "/x", "a\nb", "@{-1}", "\udcff~", "a\0b", "*", "run[s]"]
+)
 def test_names_that_no_branch_has(user, store, kept, branch):
     with pytest.raises(WorkspaceError, match="can't be the name of a branch"):
         store.apply_keep(user.folder, plan(store, user, kept), branch)
@@ -212,7 +235,7 @@ def test_a_repository_that_can_not_be_written(user, store, kept, monkeypatch):
     real = commits.git
 
     def full(arguments, **more):
-        if arguments[0] == "unpack-objects":
+        if "unpack-objects" in arguments:
             return commits.Ran(128, b"", "fatal: unable to write file: No space left on device")
         return real(arguments, **more)
 

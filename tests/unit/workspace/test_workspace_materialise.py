@@ -112,7 +112,7 @@ def test_a_full_disk_leaves_nothing_behind(store, tree, tmp_path, monkeypatch, t
         if next(calls) == 2:
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(materialise, "_write_all", full)
+    monkeypatch.setattr(materialise, "write_all", full)
     with pytest.raises(InfrastructureError, match="No space left") as caught:
         store.materialise(tree, tmp_path / "w")
     assert "free some space" in caught.value.way_out
