@@ -92,7 +92,7 @@ def _decisions(keeps: int) -> int:
     return math.ceil(math.log2(keeps)) + 1 if keeps > 1 else 1
 
 
-def predict_cost(keeps: int, loss: float, sd: float, *, error: float = 0.05, max_pairs: int = 64) -> Cost:
+def predict_cost(keeps: int, loss: float, sd: float, *, error: float = 0.05, max_pairs: int = 128) -> Cost:
     """Decisions and pairs of a bisection over ``keeps`` keeps, before it starts.
 
     A test between 0 and a loss of δ gains ``δ²/(2sd²)`` of log likelihood a pair, so it ends after about
@@ -132,7 +132,7 @@ class Bisection:
         noise: Noise,
         *,
         error: float = 0.05,
-        max_pairs: int = 64,
+        max_pairs: int = 128,
         first: int | None = None,
     ) -> None:
         predict_cost(keeps, loss, noise.pilot_sd, error=error)

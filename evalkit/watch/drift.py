@@ -41,10 +41,10 @@ class DriftPolicy:
         every: keeps between two visits.
     """
 
-    first_pairs: int = 8
-    more_pairs: int = 4
+    first_pairs: int = 6
+    more_pairs: int = 2
     max_pairs: int = 48
-    curious: float = 4.0
+    curious: float = 2.5
     threshold: float = 1000.0
     every: int = 5
 
