@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from evalkit.stats.evidence import ModeratedT, log_sum_exp
+from evalkit.stats.evidence import DEFAULT_PRIOR_DF, ModeratedT, log_sum_exp
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -41,7 +41,7 @@ class ECusum:
         threshold: alarm at this value; also the guaranteed average run length, above 1.
         tolerance: loss against the anchor that is still allowed, in the metric's oriented units, at least 0.
         grid: losses to bet on beyond the tolerance, in units of the noise sd.
-        prior_df: cap on the degrees of freedom of the noise estimate.
+        prior_df: lower end of the evidence's bracket.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class ECusum:
         threshold: float = 1000.0,
         tolerance: float = 0.0,
         grid: Sequence[float] = _GRID,
-        prior_df: float = 8.0,
+        prior_df: float = DEFAULT_PRIOR_DF,
     ) -> None:
         if not (threshold > 1.0 and tolerance >= 0.0 and grid and min(grid) > 0.0):
             raise ValueError("an e-CUSUM needs a threshold above 1, a tolerance of at least 0 and bets above 0")
@@ -115,9 +115,8 @@ class ECusum:
         """
         if not differences:
             raise ValueError("a visit needs at least one pair")
-        sd, df = noise.pilot_sd, min(noise.pilot_df, self._prior_df)
         for k, g in enumerate(self._grid):
-            bet = ModeratedT(sd, df, (g,), null=self._tolerance)
+            bet = ModeratedT(noise.pilot_sd, noise.pilot_df, (g,), null=self._tolerance, prior_df=self._prior_df)
             for d in differences:
                 bet.update(-d)
             if self._logs[k] <= 0.0:

@@ -46,7 +46,6 @@ def choose_evidence(
     noise: Noise | None = None,
     differences: Sequence[Sequence[float]] | None = None,
     clustered: bool = False,
-    prior_df: float = 8.0,
     grid: Sequence[float] = DEFAULT_GRID,
 ) -> Choice:
     """The evidence for a metric.
@@ -56,7 +55,6 @@ def choose_evidence(
         noise: the noise model, for ``scalar`` and ``ratio`` (of logarithms there).
         differences: A/A differences, pairs × cases, for a metric with cases.
         clustered: whether cases come in clusters.
-        prior_df: cap on the degrees of freedom of the noise estimate.
         grid: effects to bet on, in units of the noise sd.
 
     Raises:
@@ -65,7 +63,7 @@ def choose_evidence(
     declared = kind is not None
     chosen, why = (kind, "the contract declares it") if kind is not None else _look(differences, clustered)
     reason = f"{chosen}: {why}" if not declared else f"{chosen}: declared in the contract"
-    return Choice(_build(chosen, noise, prior_df, grid), chosen, reason)
+    return Choice(_build(chosen, noise, grid), chosen, reason)
 
 
 def _look(differences: Sequence[Sequence[float]] | None, clustered: bool) -> tuple[MetricKind, str]:
@@ -92,7 +90,7 @@ def kind_of_cases(values: Sequence[float] | np.ndarray) -> Literal["binary", "bo
     return "bounded" if float(x.min()) >= 0.0 and float(x.max()) <= 1.0 else None
 
 
-def _build(kind: MetricKind, noise: Noise | None, prior_df: float, grid: Sequence[float]) -> AnyEvidence:
+def _build(kind: MetricKind, noise: Noise | None, grid: Sequence[float]) -> AnyEvidence:
     if kind == "binary":
         return BinaryEvidence()
     if kind == "bounded":
@@ -103,7 +101,6 @@ def _build(kind: MetricKind, noise: Noise | None, prior_df: float, grid: Sequenc
         return PerCaseEvidence()
     if noise is None or noise.pilot_sd <= 0.0:
         raise ValueError(f"evidence for a {kind} metric needs a noise model with a positive sd")
-    df = min(noise.pilot_df, prior_df)
     if kind == "ratio":
-        return RatioEvidence(noise.pilot_sd, df, grid)
-    return ModeratedT(noise.pilot_sd, df, grid)
+        return RatioEvidence(noise.pilot_sd, noise.pilot_df, grid)
+    return ModeratedT(noise.pilot_sd, noise.pilot_df, grid)

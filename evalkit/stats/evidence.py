@@ -7,23 +7,37 @@ anytime-valid inference", Statistical Science 38(4).
 
 The moderated t mixture
 -----------------------
-Let ``s0²`` be the mean square of ``ν0`` A/A differences and ``u_i = d_i/s0``. If A/A and confirm differences are
+Let ``s0²`` be the mean square of ``ν`` A/A differences and ``u_i = d_i/s0``. If A/A and confirm differences are
 Gaussian
-with mean zero and one variance, ``u_1..u_n`` is multivariate t with ``ν0`` degrees of freedom whatever that variance
-is, with density proportional to ``(ν0 + Σu²)^(−(ν0+n)/2)``. Shifting that density by ``g`` gives another density on the
+with mean zero and one variance, ``u_1..u_n`` is multivariate t with ``ν`` degrees of freedom whatever that variance
+is, with density proportional to ``(ν + Σu²)^(−(ν+n)/2)``. Shifting that density by ``g`` gives another density on the
 same sequences, so their ratio is a likelihood ratio of two simple hypotheses and hence an exact test martingale::
 
-    E_n = Σ_k w_k [ (ν0 + Σu²) / (ν0 + Σ(u − g_k)²) ]^((ν0 + n)/2)
+    E_n(ν) = Σ_k w_k [ (ν + Σu²) / (ν + Σ(u − g_k)²) ]^((ν + n)/2)
 
 This is the maximal-invariant construction of Pérez-Ortiz, Lardy, de Heide & Grünwald (2024), "E-statistics, group
-invariance and anytime-valid testing", Annals of Statistics 52(4), with the A/A pairs as part of the sample. Using
-fewer degrees of freedom than there are pairs (``Policy.prior_df``) is no longer exact; ``docs/statistics.md`` has the
-numerical bounds that replace the theorem there.
+invariance and anytime-valid testing", Annals of Statistics 52(4), with the A/A pairs as part of the sample.
+
+The bracket
+-----------
+The evidence that decides is ``min(E(ν0), E(ν), E(∞))`` with few degrees of freedom ``ν0``, the pilot's own ``ν``,
+and the
+sd taken as known. Anything below an e-process is one too, so the bracket keeps the exact guarantee of its middle. Its
+lower end can't mistake heavy tails or a candidate that varies more for an effect; its upper end can't mistake a lucky
+calm stretch (few large losses between many small gains) for precision. ``docs/statistics.md`` has the figures.
 """
 
 from __future__ import annotations
 
-__all__ = ["DEFAULT_GRID", "Evidence", "ModeratedT", "RatioEvidence", "log_sum_exp", "normal_mixture_width"]
+__all__ = [
+    "DEFAULT_GRID",
+    "DEFAULT_PRIOR_DF",
+    "Evidence",
+    "ModeratedT",
+    "RatioEvidence",
+    "log_sum_exp",
+    "normal_mixture_width",
+]
 
 import math
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
@@ -32,6 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 DEFAULT_GRID = (0.35, 0.7, 1.4, 2.8)
+DEFAULT_PRIOR_DF = 6.0
 _LARGEST = 1e100
 """Standardised differences are cut here: the evidence is already flat, and their squares must not overflow."""
 
@@ -60,18 +75,19 @@ class Evidence(Protocol):
 
 
 class ModeratedT:
-    """The moderated t mixture e-process for H0: mean difference ≤ ``null``; see the module for the theorem.
+    """The bracketed moderated t mixture for H0: mean difference ≤ ``null``; see the module for the theorem.
 
     Args:
         noise_sd: root mean square of the A/A differences, above 0.
-        noise_df: how many A/A differences it counts for, above 0.
+        noise_df: how many A/A differences it was computed from, above 0.
         grid: effects to bet on, in units of ``noise_sd``, each above 0.
         null: the largest effect that is still "no better", in the metric's units.
-        prior_scale: sd of the Gaussian prior, in units of the noise sd, behind :meth:`interval`.
+        prior_df: ν0, the lower end of the bracket; None leaves the bare ``E(ν)``.
         weights: share of each bet, above 0; normalised; equal by default.
+        prior_scale: sd of the Gaussian prior, in units of the noise sd, behind :meth:`interval`.
     """
 
-    __slots__ = ("_df", "_grid", "_log_e", "_log_weights", "_n", "_null", "_prior", "_sd", "_square", "_sum")
+    __slots__ = ("_dfs", "_grid", "_log_e", "_log_weights", "_n", "_null", "_prior", "_sd", "_square", "_sum")
 
     def __init__(
         self,
@@ -80,15 +96,19 @@ class ModeratedT:
         grid: Sequence[float] = DEFAULT_GRID,
         *,
         null: float = 0.0,
-        prior_scale: float = 1.0,
+        prior_df: float | None = DEFAULT_PRIOR_DF,
         weights: Sequence[float] | None = None,
+        prior_scale: float = 1.0,
     ) -> None:
         if not (math.isfinite(noise_sd) and noise_sd > 0.0 and noise_df > 0.0):
             raise ValueError("the moderated t needs a positive noise sd and positive degrees of freedom")
         if not grid or min(grid) <= 0.0:
             raise ValueError("the grid needs at least one effect, all above zero")
+        if prior_df is not None and prior_df <= 0.0:
+            raise ValueError("the bracket's degrees of freedom must be positive")
         self._log_weights = _log_weights(len(grid), weights)
-        self._sd, self._df, self._grid, self._null = noise_sd, noise_df, tuple(grid), null
+        self._sd, self._grid, self._null = noise_sd, tuple(grid), null
+        self._dfs = (noise_df,) if prior_df is None else (min(prior_df, noise_df), noise_df, math.inf)
         self._prior = prior_scale
         self._n, self._sum, self._square, self._log_e = 0, 0.0, 0.0, 0.0
 
@@ -123,31 +143,34 @@ class ModeratedT:
         return self._log_e
 
     def log_likelihood_ratio(self, effect: float) -> float:
-        """Log-likelihood ratio of one effect (in units of the noise sd) against none, for futility."""
-        top = self._df + self._square
-        return 0.5 * (self._df + self._n) * math.log(top / self._below(top, self._n, self._sum, effect))
+        """Log-likelihood ratio of one effect (in noise sds) against none, at the bracket's lower end, for futility."""
+        return _log_ratio(self._dfs[0], self._n, self._sum, self._square, effect)
 
     def interval(self, alpha: float = 0.05) -> tuple[float, float]:
         """The t-mixture confidence sequence (Wang & Ramdas 2025, "Anytime-valid t-tests", with an informative pilot).
 
         With a ``N(0, κσ²)`` prior on the effect the likelihood ratio at effect μ is
         ``(1+nκ)^(−1/2) [(A + t)/(A + t/(1+nκ))]^((ν0+n)/2)`` with ``t = n(ū − μ)²`` and ``A = ν0 + Σ(u − ū)²``; the
-        interval holds every μ where it stays under ``1/α``. Unbounded while the data can't exclude anything.
+        interval holds every μ where it stays under ``1/α``. Unbounded while the data can't exclude anything; the wider
+        of the bracket's lower end and middle.
         """
         if not 0.0 < alpha < 1.0:
             raise ValueError("alpha must lie in (0, 1)")
         if self._n == 0:
             return (-math.inf, math.inf)
-        mean = self._sum / self._n
-        residual = self._df + max(0.0, self._square - self._n * mean * mean)
-        spread = 1.0 + self._n * self._prior**2
-        log_bound = (0.5 * math.log(spread) - math.log(alpha)) * 2.0 / (self._df + self._n)
-        if log_bound >= math.log(spread):
-            return (-math.inf, math.inf)
-        bound = math.exp(log_bound)
-        half = math.sqrt(residual * (bound - 1.0) / (1.0 - bound / spread) / self._n)
-        centre = self._null + self._sd * mean
+        half = max(self._half_width(df, alpha) for df in self._dfs if df < math.inf)
+        centre = self._null + self._sd * self._sum / self._n
         return (centre - self._sd * half, centre + self._sd * half)
+
+    def _half_width(self, df: float, alpha: float) -> float:
+        mean = self._sum / self._n
+        residual = df + max(0.0, self._square - self._n * mean * mean)
+        spread = 1.0 + self._n * self._prior**2
+        log_bound = (0.5 * math.log(spread) - math.log(alpha)) * 2.0 / (df + self._n)
+        if log_bound >= math.log(spread):
+            return math.inf
+        bound = math.exp(log_bound)
+        return math.sqrt(residual * (bound - 1.0) / (1.0 - bound / spread) / self._n)
 
     def pairs_until(self, log_bar: float, limit: int = 10_000) -> int | None:
         """How many more pairs like those so far would lift ``log_e`` to ``log_bar``; None beyond ``limit``."""
@@ -169,14 +192,21 @@ class ModeratedT:
         return high - self._n
 
     def _log_e_at(self, n: int, total: float, square: float) -> float:
-        top = self._df + square
-        power = 0.5 * (self._df + n)
-        bets = zip(self._log_weights, self._grid, strict=True)
-        return log_sum_exp([w + power * math.log(top / self._below(top, n, total, g)) for w, g in bets])
+        return min(self._mixture(df, n, total, square) for df in self._dfs)
 
-    def _below(self, top: float, n: int, total: float, g: float) -> float:
-        """``ν0 + Σ(u − g)²`` by its own expansion; never below ν0, which rounding could otherwise undercut."""
-        return max(self._df, top - 2.0 * g * total + n * g * g)
+    def _mixture(self, df: float, n: int, total: float, square: float) -> float:
+        bets = zip(self._log_weights, self._grid, strict=True)
+        return log_sum_exp([w + _log_ratio(df, n, total, square, g) for w, g in bets])
+
+
+def _log_ratio(df: float, n: int, total: float, square: float, g: float) -> float:
+    """``(ν+n)/2 · log[(ν + Σu²)/(ν + Σ(u−g)²)]``, and its limit ``gΣu − ng²/2`` for a known sd."""
+    gain = g * (2.0 * total - n * g)
+    if df == math.inf:
+        return 0.5 * gain
+    top = df + square
+    # The expansion of the square loses digits for huge u; the true value is never below ν.
+    return 0.5 * (df + n) * math.log(top / max(df, top - gain))
 
 
 class RatioEvidence:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from evalkit.stats.diagnostics import diagnose
-from evalkit.stats.evidence import DEFAULT_GRID, ModeratedT
+from evalkit.stats.evidence import DEFAULT_GRID, DEFAULT_PRIOR_DF, ModeratedT
 from evalkit.stats.protocols import Decision, Outcome, bounds
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class GuardrailTest:
         level: the level that evidence must reach, in (0, 1].
         spent: what earlier keeps already lost of it.
         max_pairs: after so many pairs without a decision it is inconclusive.
-        prior_df: cap on the degrees of freedom of the noise estimate.
+        prior_df: lower end of the evidence's bracket.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class GuardrailTest:
         *,
         spent: float = 0.0,
         max_pairs: int = 24,
-        prior_df: float = 8.0,
+        prior_df: float = DEFAULT_PRIOR_DF,
     ) -> None:
         if not 0.0 < level <= 1.0:
             raise ValueError("the level must lie in (0, 1]")
@@ -114,7 +114,7 @@ class GuardrailTest:
         # A margin far above the noise needs bold bets to be settled in few pairs, one far below needs patience.
         ratio = max(self._budget.left / noise.pilot_sd, 0.1)
         grid = (*DEFAULT_GRID, ratio)
-        return ModeratedT(noise.pilot_sd, min(noise.pilot_df, prior_df), grid, null=-self._budget.left)
+        return ModeratedT(noise.pilot_sd, noise.pilot_df, grid, null=-self._budget.left, prior_df=prior_df)
 
     def observe(self, candidate: float, incumbent: float) -> None:
         """Takes one confirm pair of the guarded metric, oriented so that larger is better.

@@ -25,10 +25,12 @@ class Policy:
         screen_pair: the same on paired differences.
         screen_promote: a screen that exceeds this goes to confirmation at once.
         paired_screen_rho: screen by pairs from this within-pair correlation on.
-        prior_df: cap on the degrees of freedom that the A/A noise estimate counts for in the evidence. A small cap is
-            what keeps heavy tails and a changed variance from passing for an effect; the price is power at
-            the first few pairs.
-        grid: effects, in units of the noise sd, that the evidence bets on.
+        prior_df: lower end of the evidence's bracket (see :mod:`evalkit.stats.evidence`). A small one is what keeps
+        heavy
+            tails and a candidate that varies more from passing for an effect; the price is power in the first few
+            pairs.
+        grid: effects, in units of the noise sd, that the evidence bets on; the last few, with little weight, are for
+            effects far above the noise, which bets below them could never confirm.
         weights: share of each bet.
         max_pairs: confirm pairs at most.
         futility_effect: the smallest effect of interest, in units of the noise sd.
@@ -47,9 +49,9 @@ class Policy:
     screen_pair: tuple[float, ...] = (0.25, 0.75, 1.25)
     screen_promote: float = 2.5
     paired_screen_rho: float = 0.75
-    prior_df: float = 8.0
-    grid: tuple[float, ...] = (0.35, 0.7, 1.4, 2.8)
-    weights: tuple[float, ...] = (0.25, 0.25, 0.25, 0.25)
+    prior_df: float = 6.0
+    grid: tuple[float, ...] = (0.35, 0.7, 1.4, 2.8, 5.6, 11.2, 22.4, 44.8, 89.6)
+    weights: tuple[float, ...] = (0.225, 0.225, 0.225, 0.225, 0.02, 0.02, 0.02, 0.02, 0.02)
     max_pairs: int = 24
     futility_effect: float = 0.6
     futility_bound: float = 0.5

@@ -77,8 +77,14 @@ class ScalarTest:
         self._incumbent: list[float] = []
         self._stage = "screen" if self._thresholds else "confirm"
         self._ended: tuple[Outcome, str] | None = None
-        pilot = min(noise.pilot_df, policy.prior_df)
-        self._evidence = ModeratedT(noise.pilot_sd or noise.sd, pilot, policy.grid, null=null, weights=policy.weights)
+        self._evidence = ModeratedT(
+            noise.pilot_sd or noise.sd,
+            noise.pilot_df,
+            policy.grid,
+            null=null,
+            prior_df=policy.prior_df,
+            weights=policy.weights,
+        )
         self._found: tuple[Diagnostic, ...] = ()
 
     @property

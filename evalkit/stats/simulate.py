@@ -167,15 +167,13 @@ class Gate:
 
     def _evidence(self, n: int, sums: Array, squares: Array) -> tuple[Array, Array]:
         """Log of the e-process, and the log-likelihood ratio that futility looks at."""
-        policy = self.policy
-        df = min(policy.prior_df, float(policy.calibration_pairs))
+        policy, pilot = self.policy, float(self.policy.calibration_pairs)
         grid = np.array([*policy.grid, policy.futility_effect])[:, None]
-        top = df + squares
-        ratios = 0.5 * (df + n) * np.log(top / np.maximum(df, top - 2.0 * grid * sums + n * grid * grid))
+        gain = grid * (2.0 * sums - n * grid)
         weights = np.log(np.array(policy.weights) / sum(policy.weights))[:, None]
-        terms = weights + ratios[:-1]
-        highest = terms.max(axis=0)
-        return highest + np.log(np.exp(terms - highest).sum(axis=0)), ratios[-1]
+        ratios = [_log_ratio(df, n, squares, gain) for df in (min(policy.prior_df, pilot), pilot)]
+        ratios.append(0.5 * gain)
+        return np.minimum.reduce([_log_mean(weights + r[:-1]) for r in ratios]), ratios[0][-1]
 
     def _settle(self, which: Array, strong: Array, log_e: Array, n: int, effect: Array) -> list[int]:
         """Ends experiments that all have n pairs: diagnostics, books, noise, baselines; returns the kept ones."""
@@ -240,6 +238,18 @@ class Gate:
             claims = np.mean([a - b for a, b in pairs], axis=0) + effect[which]
             self.claimed[which] += claims
             self._include(which, np.stack([a for a, _ in pairs], axis=1))
+
+
+def _log_ratio(df: float, n: int, squares: Array, gain: Array) -> Array:
+    top = df + squares
+    result: Array = 0.5 * (df + n) * np.log(top / np.maximum(df, top - gain))
+    return result
+
+
+def _log_mean(terms: Array) -> Array:
+    highest = terms.max(axis=0)
+    result: Array = highest + np.log(np.exp(terms - highest).sum(axis=0))
+    return result
 
 
 def _lag_products(differences: Array) -> Array:

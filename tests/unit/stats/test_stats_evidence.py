@@ -28,7 +28,7 @@ def direct_log_e(differences, sd, df, grid=GRID):
 
 def test_moderated_t_is_its_formula():
     rng = np.random.default_rng(3)
-    evidence = ModeratedT(1.7, 8.0, GRID)
+    evidence = ModeratedT(1.7, 8.0, GRID, prior_df=None)
     seen = []
     for d in rng.normal(1.0, 2.0, 30):
         seen.append(float(d))
@@ -44,13 +44,22 @@ def test_moderated_t_has_expectation_one_under_its_null(df, g):
     """One pair, integrated over the exact null law of u = d/s0: Student's t with the pilot's degrees of freedom."""
 
     def integrand(u):
-        evidence = ModeratedT(1.0, df, (g,))
+        evidence = ModeratedT(1.0, df, (g,), prior_df=None)
         return math.exp(evidence.update(u)) * stats.t.pdf(u, df)
 
     value = sum(
         integrate.quad(integrand, a, b, limit=200)[0] for a, b in itertools.pairwise((-np.inf, -5, 0, 5, np.inf))
     )
     assert value == pytest.approx(1.0, abs=1e-6)
+
+
+def test_bracket_is_the_smallest_of_its_three():
+    rng = np.random.default_rng(9)
+    bracket = ModeratedT(1.3, 20.0, GRID, prior_df=5.0)
+    parts = [ModeratedT(1.3, df, GRID, prior_df=None) for df in (5.0, 20.0, 1e7)]
+    for d in rng.normal(0.5, 2.0, 40).tolist():
+        assert bracket.update(d) == pytest.approx(min(p.update(d) for p in parts), abs=1e-3)
+    assert bracket.interval() == pytest.approx(max((p.interval() for p in parts[:2]), key=lambda i: i[1] - i[0]))
 
 
 def test_moderated_t_shift_is_null():
@@ -80,7 +89,7 @@ def test_interval_is_the_inverted_t_mixture():
     """Against the mixture likelihood ratio integrated numerically over the prior on the effect."""
     d = np.array([0.9, 1.4, 0.2, 1.1, 2.0, 0.7])
     df, alpha = 8.0, 0.2
-    evidence = ModeratedT(1.0, df)
+    evidence = ModeratedT(1.0, df, prior_df=None)
     for x in d:
         evidence.update(float(x))
     low, high = evidence.interval(alpha)
@@ -104,7 +113,7 @@ def test_interval_tends_to_the_normal_mixture_of_ville():
     for n, alpha, scale in itertools.product((1, 5, 24, 1000), (0.05, 0.001), (0.5, 1.0, 2.0)):
         mine = normal_mixture_width(n, alpha, scale) * n
         assert mine == pytest.approx(float(ville.normal_mixture(n, alpha, 1 / scale**2)), rel=1e-12)
-    evidence = ModeratedT(1.0, 1e9)
+    evidence = ModeratedT(1.0, 1e9, prior_df=None)
     for x in (0.4, 1.2, 0.8):
         evidence.update(x)
     low, high = evidence.interval(0.05)
