@@ -158,13 +158,13 @@ class Index:
         query = "SELECT seq, offset, size FROM records WHERE kind = ? ORDER BY seq DESC LIMIT 1"
         return self._places(query, (kind,))
 
-    def with_key(self, value: str | int, field: str | None) -> list[Place]:
-        """Records that hold ``value`` in ``field``, or anywhere."""
+    def with_key(self, value: str | int, field: str | None, start: int, end: int) -> list[Place]:
+        """The first records that hold ``value`` in ``field``, or anywhere; as :meth:`of_kind`."""
         query = (
             "SELECT DISTINCT r.seq, r.offset, r.size FROM keys k JOIN records r ON r.seq = k.seq"
-            " WHERE k.value = ? AND (? IS NULL OR k.field = ?) ORDER BY r.seq"
+            " WHERE k.value = ? AND k.seq >= ? AND k.seq < ? AND (? IS NULL OR k.field = ?) ORDER BY r.seq LIMIT ?"
         )
-        return self._places(query, (value, field, field))
+        return self._places(query, (value, start, end, field, field, PAGE))
 
     def largest_experiment(self) -> int | None:
         """The highest experiment number, None where there is none."""

@@ -145,7 +145,7 @@ class Ledger:
         """
         end = self._at
         if kind is not None:
-            yield from self._of_kind(kind, start, end.count)
+            yield from self._pages(lambda index, first, last: index.of_kind(kind, first, last), start)
             return
         if start >= end.count:
             return
@@ -157,9 +157,12 @@ class Ledger:
                 yield decode(line, offset, seq)
                 offset += len(line)
 
-    def _of_kind(self, kind: str, start: int, end: int) -> Iterator[Record]:
+    def _pages(self, query: Callable[[Index, int, int], list[Place]], start: int = 0) -> Iterator[Record]:
+        """What the index finds among the records that are there now, a page at a time in memory."""
+        end = self.count
+
         def page(index: Index) -> list[Place]:
-            return index.of_kind(kind, start, end)
+            return query(index, start, end)
 
         while found := self._fetch(page):
             yield from found
@@ -189,11 +192,11 @@ class Ledger:
 
     def by_experiment(self, number: int) -> list[Record]:
         """Every record whose body has this ``experiment`` number."""
-        return self._fetch(lambda index: index.with_key(number, "experiment"))
+        return list(self._pages(lambda index, start, end: index.with_key(number, "experiment", start, end)))
 
-    def by_tree(self, tree: str, field: str | None = None) -> list[Record]:
-        """Every record whose body names this object id, in ``field`` (such as ``candidate``) or anywhere."""
-        return self._fetch(lambda index: index.with_key(tree, field))
+    def by_tree(self, tree: str, field: str | None = None) -> Iterator[Record]:
+        """Every record whose body names this object id, in ``field`` (such as ``candidate``) or anywhere, in order."""
+        return self._pages(lambda index, start, end: index.with_key(tree, field, start, end))
 
     def last_experiment(self) -> int | None:
         """The highest experiment number, None where there is none."""

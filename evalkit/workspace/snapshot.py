@@ -173,7 +173,7 @@ def _entry(walk: Walk, folder: _Folder, entry: os.DirEntry[str]) -> Item | None:
     left_out = folder.tracked_only or ((is_folder or before is None) and folder.ignored.ignored(path, folder=is_folder))
     if before is None and left_out:
         return None
-    problem = name_problem(name)
+    problem = name_problem(name) if before is None else ""
     if problem:
         walk.problems.append(f"{printable(path)} {problem}")
         return None

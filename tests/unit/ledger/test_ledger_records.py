@@ -67,7 +67,7 @@ def test_lookups(ledger):
     assert ledger.by_experiment(99) == []
     assert [record.seq for record in ledger.by_tree("f" * 40)] == [20]
     assert [record.seq for record in ledger.by_tree("f" * 40, "trees.candidate")] == [20]
-    assert ledger.by_tree("f" * 40, "trees.incumbent") == []
+    assert list(ledger.by_tree("f" * 40, "trees.incumbent")) == []
     assert [record.seq for record in ledger.by_tree(f"{7:040x}", "candidate")] == [7]
     assert ledger.counts() == {"trial": 20, "verdict": 1}
     assert ledger.latest("trial").seq == 19
@@ -79,9 +79,16 @@ def test_lookups(ledger):
     assert list(ledger.records("verdict", start=21)) == []
 
 
+def test_many_records_of_one_tree_come_in_pages(ledger):
+    for number in range(50):
+        ledger.append("x", {"incumbent": "c" * 40, "trees": {"anchor": "c" * 40}, "experiment": number})
+    assert [record.seq for record in ledger.by_tree("c" * 40)] == list(range(50))
+    assert [record.seq for record in ledger.by_tree("c" * 40, "trees.anchor")] == list(range(50))
+
+
 def test_numbers_of_all_digits_stay_text(ledger):
     ledger.append("x", {"candidate": "0" * 39 + "7", "experiment": 7})
-    assert len(ledger.by_tree("0" * 39 + "7")) == 1
+    assert len(list(ledger.by_tree("0" * 39 + "7"))) == 1
     assert len(ledger.by_experiment(7)) == 1
     assert ledger.last_experiment() == 7
 
