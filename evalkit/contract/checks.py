@@ -264,8 +264,8 @@ def _check_sandbox(draft: Draft) -> None:
         if name.startswith("/") or ".." in name.split("/"):
             draft.add(draft.where("sandbox", "devices"), f"{quoted(name)} is no name below /dev", '"nvidia0"')
     for path in _texts(settings, "masks"):
-        if not path.startswith(("/", "{stdlib}")) or ".." in path.split("/"):
-            expected = 'an absolute path, or one below "{stdlib}"'
+        if not path.startswith(("/", "{stdlib}", "{purelib}", "{platlib}")) or ".." in path.split("/"):
+            expected = 'an absolute path, or one below "{stdlib}" or "{purelib}"'
             draft.add(draft.where("sandbox", "masks"), f"{quoted(path)} is no path of this machine", expected)
 
 

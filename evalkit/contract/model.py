@@ -231,7 +231,8 @@ class SandboxSettings:
     Attributes:
         backend: ``auto``, ``bubblewrap``, ``docker``, ``docker:runsc``, ``landlock`` or ``process`` (unsafe).
         python: interpreter that ``python`` in commands stands for; None for the one that runs evalkit.
-        masks: host paths hidden from candidates and proposers; ``{stdlib}`` stands for the interpreter's library.
+        masks: host paths hidden from candidates and proposers; ``{stdlib}`` and ``{purelib}`` stand for the
+            interpreter's library and its packages; ``*`` matches any name.
         devices: names below ``/dev`` that candidates may use.
     """
 
@@ -287,9 +288,12 @@ class Contract:
         return tuple(metric for metric in self.metrics if metric.margin is not None)
 
     def as_json(self) -> dict[str, object]:
-        """Everything but where the file lies, as plain JSON values (what the digest covers)."""
+        """Everything that a verdict can depend on, as plain JSON values (what the digest covers).
+
+        Where the file lies and who proposes are left out: the same change gets the same verdict whoever brings it.
+        """
         plain = asdict(self)
-        plain.pop("file")
+        del plain["file"], plain["proposer"]
         return json.loads(json.dumps(plain, sort_keys=True))  # type: ignore[no-any-return]
 
     @property

@@ -336,7 +336,7 @@ class SandboxTable(Table):
         why="the same packages on both sides",
     )
     masks: Texts | None = key(
-        "host paths hidden from candidates and proposers; `{stdlib}` is the interpreter's library",
+        "host paths hidden from candidates; `{stdlib}` is the library, `{purelib}` the packages, `*` any name",
         example='["{stdlib}/pydoc_data"]',
         default="none",
         why="only you know which installed file holds the answers",

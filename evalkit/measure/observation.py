@@ -109,7 +109,8 @@ class Observation:
 
     Attributes:
         tree: git tree id.
-        seed: chosen by evalkit.
+        seed: chosen by evalkit, given to the candidate.
+        scoring_seed: given to the scorer; the same in both trials of a pair.
         split: on which the scorer scored it.
         readings: by metric; empty unless the trial is valid.
         phases: in the order in which they ran.
@@ -122,6 +123,7 @@ class Observation:
 
     tree: str
     seed: int
+    scoring_seed: int
     split: str
     readings: Mapping[str, Reading]
     phases: tuple[PhaseRecord, ...]
@@ -148,6 +150,7 @@ class Observation:
         return {
             "tree": self.tree,
             "seed": self.seed,
+            "scoring_seed": self.scoring_seed,
             "split": self.split,
             "outcome": str(self.outcome),
             "fault": str(self.fault),
@@ -163,6 +166,7 @@ class Observation:
         return cls(
             tree=plain["tree"],
             seed=plain["seed"],
+            scoring_seed=plain["scoring_seed"],
             split=plain["split"],
             readings={name: Reading.from_json(reading) for name, reading in plain["readings"].items()},
             phases=(),

@@ -73,16 +73,33 @@ class Pairing:
 
     def pair(self, incumbent: str, candidate: str, *, split: str) -> Pair:
         """One pair with a fresh seed; both trials are run again where either failed through our own fault."""
+        return self._until_ours_is_right(incumbent, candidate, split, same_seed=True)
+
+    def null_pair(self, tree: str, *, split: str) -> Pair:
+        """An A/A pair: one tree against itself, with a seed of its own for each arm.
+
+        With the same seed in both arms a program that depends on nothing else would differ by exactly zero, while any
+        change to it, even one that improves nothing, draws its random numbers in another order and differs by the
+        noise between seeds. That noise is what calibration has to see. The scorer's seed is the same in both arms.
+        """
+        return self._until_ours_is_right(tree, tree, split, same_seed=False)
+
+    def _until_ours_is_right(self, incumbent: str, candidate: str, split: str, *, same_seed: bool) -> Pair:
         for _ in range(_RETRIES):
-            pair = self._pair(incumbent, candidate, split)
+            pair = self._pair(incumbent, candidate, split, same_seed=same_seed)
             if Fault.OURS not in {pair.incumbent.fault, pair.candidate.fault}:
                 return pair
-        return self._pair(incumbent, candidate, split)
+        return self._pair(incumbent, candidate, split, same_seed=same_seed)
 
-    def _pair(self, incumbent: str, candidate: str, split: str) -> Pair:
+    def _pair(self, incumbent: str, candidate: str, split: str, *, same_seed: bool) -> Pair:
         seed = self.fresh_seed()
+        other = seed if same_seed else self.fresh_seed()
+
+        def trial(tree: str, own: int) -> Observation:
+            return self._runner.run(tree, seed=own, split=split, scoring_seed=seed)
+
         if self._random.getrandbits(1):
-            first = self._runner.run(incumbent, seed=seed, split=split)
-            return Pair(first, self._runner.run(candidate, seed=seed, split=split), "incumbent")
-        second = self._runner.run(candidate, seed=seed, split=split)
-        return Pair(self._runner.run(incumbent, seed=seed, split=split), second, "candidate")
+            first = trial(incumbent, seed)
+            return Pair(first, trial(candidate, other), "incumbent")
+        second = trial(candidate, other)
+        return Pair(trial(incumbent, seed), second, "candidate")

@@ -6,6 +6,7 @@ none of the candidate's files, and meets the candidate only through artefacts an
 
 from __future__ import annotations
 
+import glob
 import sysconfig
 import time
 from collections.abc import Callable, Mapping
@@ -59,29 +60,30 @@ class TrialRunner:
     """
 
     def __init__(self, contract: Contract, sandbox: Sandbox, trusted: Trusted, pristine: Callable[[str], Path]) -> None:
-        stdlib = sysconfig.get_path("stdlib")
         self._setup = _Setup(
             contract=contract,
             sandbox=sandbox,
             trusted=trusted,
             limits=_limits(contract),
-            masks=tuple(mask.replace("{stdlib}", stdlib) for mask in contract.sandbox.masks),
+            masks=tuple(place for mask in contract.sandbox.masks for place in _places(mask)),
         )
         self._pristine = pristine
 
-    def run(self, tree: str, *, seed: int, split: str) -> Observation:
+    def run(self, tree: str, *, seed: int, split: str, scoring_seed: int | None = None) -> Observation:
         """One trial of a tree, every program of the contract.
 
         Args:
             tree: git tree id.
-            seed: given to candidate and scorer.
+            seed: given to the candidate.
             split: which cases the scorer gets.
+            scoring_seed: given to the scorer; None for the same.
 
         Raises:
             SandboxUnavailable: the engine can't run here.
         """
         started = time.perf_counter()
-        attempt = _Attempt(self._setup, self._pristine(tree), seed, split)
+        scoring_seed = seed if scoring_seed is None else scoring_seed
+        attempt = _Attempt(self._setup, self._pristine(tree), seed, scoring_seed, split)
         readings: dict[str, Reading] = {}
         ending = (Outcome.OK, Fault.NONE, "")
         try:
@@ -93,6 +95,7 @@ class TrialRunner:
         return Observation(
             tree=tree,
             seed=seed,
+            scoring_seed=scoring_seed,
             split=split,
             readings=readings,
             phases=tuple(attempt.phases),
@@ -103,6 +106,13 @@ class TrialRunner:
             enforced=tuple(sorted(attempt.enforced - attempt.unenforced)),
             unenforced=tuple(sorted(attempt.unenforced)),
         )
+
+
+def _places(mask: str) -> list[str]:
+    """The host paths that a mask means: placeholders filled in, wildcards spelled out."""
+    for name in ("stdlib", "purelib", "platlib"):
+        mask = mask.replace(f"{{{name}}}", sysconfig.get_path(name))
+    return sorted(glob.glob(mask)) if glob.has_magic(mask) else [mask]  # noqa: PTH207 - absolute patterns
 
 
 def _limits(contract: Contract) -> Limits:
@@ -131,10 +141,11 @@ class _Setup:
 class _Attempt:
     """The phases of one trial, in order; keeps what was seen of each."""
 
-    def __init__(self, setup: _Setup, directory: Path, seed: int, split: str) -> None:
+    def __init__(self, setup: _Setup, directory: Path, seed: int, scoring_seed: int, split: str) -> None:
         self._setup = setup
         self._directory = directory
         self._seed = seed
+        self._scoring_seed = scoring_seed
         self._split = split
         self.phases: list[PhaseRecord] = []
         self.enforced: set[str] = set()
@@ -214,7 +225,7 @@ class _Attempt:
                 (scorer.stdin, scorer.stdout),
                 (server.stdin, server.stdout) if server else None,
                 split=self._split,
-                seed=self._seed,
+                seed=self._scoring_seed,
             )
         except RelayError as error:
             broken = str(error)
@@ -265,7 +276,7 @@ class _Attempt:
             files=_placed(artifacts),
             env={
                 **self._setup.contract.environment,
-                "EVALKIT_SEED": str(self._seed),
+                "EVALKIT_SEED": str(self._scoring_seed),
                 "EVALKIT_SPLIT": self._split,
                 "EVALKIT_VAULT": _VAULT,
                 "EVALKIT_ARTIFACTS": _ARTIFACTS,

@@ -54,7 +54,7 @@ def calibrate_run(
     while (have := len(bench.book.calibration)) < wanted:
         if progress:
             progress(have, wanted)
-        pair = bench.pairing.pair(tree, tree, split=split)
+        pair = bench.pairing.null_pair(tree, split=split)
         for trial in (pair.incumbent, pair.candidate):
             if not trial.valid:
                 raise TrialError(
