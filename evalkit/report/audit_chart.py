@@ -215,7 +215,8 @@ def _levels(segment: SegmentAudit, plane: _Plane) -> tuple[str, str, str]:
 
 def _corners(levels: Sequence[tuple[int, float]], plane: _Plane) -> list[tuple[float, float]]:
     corners: list[tuple[float, float]] = []
-    for (index, level), after in zip(levels, [*(item[0] for item in levels[1:]), plane.last], strict=True):
+    ends = [*(index for index, _ in levels[1:]), plane.last]
+    for (index, level), after in zip(levels, ends[: len(levels)], strict=True):
         corners += [(plane.x(index), plane.y(level)), (plane.x(after), plane.y(level))]
     return corners
 

@@ -44,6 +44,7 @@ _PRIOR_ROWS = (4.0, 1.0, 4.0)
 """Rows without effect, better and worse that are taken as seen beforehand."""
 _PRIOR = np.repeat(np.array(_PRIOR_ROWS) / (1, len(_BETTER), len(_WORSE)), (1, len(_BETTER), len(_WORSE)))
 _CHUNK = 1 << 14
+_FARTHEST = 2.0**50
 _CONVERGED = 0.02
 """Log likelihood gained by an EM step that is not worth another one."""
 _TINY = 1e-300
@@ -167,7 +168,8 @@ class _Lattice:
 
 
 def _gather(values: _Floats, kinds: NDArray[np.int64], sigma: float) -> _Lattice:
-    points = np.rint(values / sigma * _PER_SIGMA).astype(np.int64)
+    with np.errstate(over="ignore"):
+        points = np.rint(np.clip(values / sigma * _PER_SIGMA, -_FARTHEST, _FARTHEST)).astype(np.int64)
     kept = np.flatnonzero((kinds == Kind.KEEP) | (kinds == Kind.SAME_KEPT))
     centers = points[kept]
     segment = np.searchsorted(kept, np.arange(values.size), side="right") - 1
@@ -355,7 +357,8 @@ def fit_chain(
         raise ValueError("sigma has to be a positive number")
     if not data.size or marks[0] != Kind.KEEP:
         raise ValueError("a chain starts with a kept row")
-    lattice = _gather(data, marks, sigma)
+    middle = float(np.median(data))
+    lattice = _gather(data - middle, marks, sigma)
     current = _initial_weights() if weights is None else weights
     before = -math.inf
     for _ in range(iterations):
@@ -376,7 +379,7 @@ def fit_chain(
         weights=current,
         better=done.better,
         effect=np.diff(means) * sigma,
-        level=means * sigma,
+        level=means * sigma + middle,
         gain=done.gain * sigma,
         gain_sd=done.gain_sd * sigma,
     )
