@@ -22,6 +22,7 @@ __all__ = [
     "openat2",
     "prctl",
     "syscall",
+    "unmount",
     "unshare",
 ]
 
@@ -43,6 +44,7 @@ _OPEN_TREE, _MOVE_MOUNT, _OPENAT2, _MOUNT_SETATTR = 428, 429, 437, 442
 _AT_FDCWD, _AT_EMPTY_PATH, _AT_RECURSIVE = -100, 0x1000, 0x8000
 _OPEN_TREE_CLONE = 1
 _MOVE_MOUNT_F_EMPTY_PATH = 4
+_MNT_DETACH = 2
 _MOUNT_ATTR_IDMAP = 0x00100000
 _MOUNT_ATTR_LOCKED_DOWN = 1 | 2 | 4  # read-only, no set-user-id, no devices
 
@@ -91,6 +93,11 @@ def mount(source: str, target: str, kind: str, flags: int = 0, options: str = ""
 def make_private() -> None:
     """Cut this mount namespace off from every other one."""
     mount("none", "/", "none", MS_REC | MS_PRIVATE)
+
+
+def unmount(target: str) -> None:
+    """Take a mount away now, whoever still uses it."""
+    _check(_libc.umount2(_name(target), _MNT_DETACH), f"umount {target}")
 
 
 def bind(source: str, target: str, *, read_only: bool = False) -> None:

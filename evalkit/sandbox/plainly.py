@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import stat
-import tempfile
 from pathlib import Path
 
 from evalkit.errors import SandboxUnavailable
-from evalkit.sandbox.cgroups import Cgroups, is_orphan
-from evalkit.sandbox.helper.plain import remove_tree
+from evalkit.sandbox.cgroups import Cgroups
 from evalkit.sandbox.interface import Job
+from evalkit.sandbox.places import sweep_places
 from evalkit.sandbox.running import SupervisedJob
 from evalkit.sandbox.supervised import Supervised
 
 __all__ = ["Plainly"]
-
-_PREFIX = "evalkit-"
 
 
 class Plainly(Supervised):
@@ -40,16 +36,7 @@ class Plainly(Supervised):
 
     def sweep(self) -> list[str]:
         """Remove directories and control groups of runs that were killed."""
-        removed = super().sweep()
-        folder = tempfile.gettempdir()
-        for name in sorted(os.listdir(folder)):
-            path = os.path.join(folder, name)
-            tag, _, supervisor = name.rpartition("-")
-            if tag.startswith(_PREFIX) and supervisor.isdigit() and is_orphan(f"{tag}-0"):
-                if os.lstat(path).st_uid == os.geteuid() and os.path.isdir(path) and not os.path.islink(path):
-                    remove_tree(path)
-                    removed.append(f"directory {path}")
-        return removed
+        return super().sweep() + sweep_places()
 
 
 def _first_shut(path: str) -> str:

@@ -22,10 +22,11 @@ import platform
 import struct
 from collections.abc import Callable, Iterable
 from functools import cache
+from typing import Any
 
 from evalkit.sandbox import kernel
 
-__all__ = ["SUPPORTED", "install", "program"]
+__all__ = ["SUPPORTED", "docker_profile", "install", "program"]
 
 _ALLOW, _ERRNO, _KILL = 0x7FFF0000, 0x00050000, 0x80000000
 _SETUID_BITS = 0o6000
@@ -125,6 +126,7 @@ _MODES: dict[str, tuple[int | None, int | None, int]] = {
     "mknod": (133, None, 1),
     "mknodat": (259, 33, 2),
 }
+_FAMILIES = 64
 _O_CREAT, _O_TMPFILE = 0o100, 0o20000000
 _ARCHITECTURES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
 
@@ -217,6 +219,43 @@ def program(*, sockets: bool = True, machine: str = "") -> bytes:
         code += _rule((x86, arm)[column], _mode_rule(name, argument))
     code.append(_answer(_ALLOW))
     return b"".join(struct.pack("HBBI", *instruction) for instruction in code)
+
+
+def docker_profile() -> dict[str, Any]:
+    """The same rules as :func:`program` in the form that docker's ``seccomp=`` option takes.
+
+    Docker's engine builds a filter of its own from it, with libseccomp; ``runc`` needs ``clone3`` and ``openat2`` while
+    it sets a container up, but the profile is loaded after that.
+    """
+    errors = {"action": "SCMP_ACT_ERRNO"}
+    rules: list[dict[str, Any]] = [
+        {**errors, "names": sorted(_DENIED), "errnoRet": errno.EPERM},
+        {**errors, "names": sorted(_NOTHING), "errnoRet": 0},
+        {**errors, "names": ["clone3", "openat2"], "errnoRet": errno.ENOSYS},
+    ]
+    masked = {"op": "SCMP_CMP_MASKED_EQ"}
+    for bit in _single_bits(_NAMESPACE_FLAGS):
+        rules.append({**errors, "names": ["clone"], "args": [{"index": 0, "value": bit, "valueTwo": bit, **masked}]})
+    for call, allowed in (("socket", (1, 2, 10)), ("socketpair", (1,))):
+        for family in sorted(set(range(_FAMILIES)) - set(allowed)):
+            argument = {"index": 0, "value": family, "op": "SCMP_CMP_EQ"}
+            rules.append({**errors, "names": [call], "errnoRet": errno.EAFNOSUPPORT, "args": [argument]})
+        beyond = {"index": 0, "value": _FAMILIES, "op": "SCMP_CMP_GE"}
+        rules.append({**errors, "names": [call], "errnoRet": errno.EAFNOSUPPORT, "args": [beyond]})
+    for request in (_TIOCSTI, _TIOCLINUX):
+        argument = {"index": 1, "value": 0xFFFFFFFF, "valueTwo": request, **masked}
+        rules.append({**errors, "names": ["ioctl"], "args": [argument]})
+    for name, (_, _, index) in _MODES.items():
+        if name not in ("open", "openat"):
+            for bit in _single_bits(_SETUID_BITS):
+                argument = {"index": index, "value": bit, "valueTwo": bit, **masked}
+                rules.append({**errors, "names": [name], "args": [argument]})
+    architectures = ["SCMP_ARCH_X86_64"] if platform.machine() == "x86_64" else ["SCMP_ARCH_AARCH64"]
+    return {"defaultAction": "SCMP_ACT_ALLOW", "architectures": architectures, "syscalls": rules}
+
+
+def _single_bits(mask: int) -> list[int]:
+    return [1 << position for position in range(mask.bit_length()) if mask >> position & 1]
 
 
 class _Program(ctypes.Structure):
