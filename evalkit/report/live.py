@@ -80,6 +80,10 @@ class Live:
         """A fresh pair of a keep is about to be measured."""
         self._show("estimating", f"fresh pair {have + 1} of {wanted} of the keep", have, wanted)
 
+    def comparing(self, have: int, wanted: int) -> None:
+        """A fresh pair of anchor and head is about to be measured."""
+        self._show("anchor against head", f"fresh pair {have + 1} of {wanted}", have, wanted)
+
     def proposing(self, experiment: int) -> None:
         """The proposer is at work."""
         self._show(self._head(experiment), f"proposing{self._left()}", experiment - 1, self._total)

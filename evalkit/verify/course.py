@@ -6,6 +6,7 @@ conclusion. The live run and ``replay`` drive the same machine.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -208,4 +209,21 @@ def _effect(statistics: Statistics) -> Effect | None:
 
 
 def _sentence(rule: MetricRule, statistics: Statistics) -> str:
-    return f"{rule.name} {statistics.message}"
+    """What decided, with the numbers that did; the statistics' own message where there is nothing better to say."""
+    counted = f"{statistics.pairs} pair{'s' * (statistics.pairs != 1)}"
+    match statistics.reason:
+        case "screen":
+            looks = f"{statistics.screens} look{'s' * (statistics.screens != 1)}"
+            return f"{rule.name} after {looks}; no error budget spent"
+        case "evidence" | "futility" | "pairs-exhausted" if statistics.unit == "pair" and statistics.level:
+            return f"{rule.name}: {_odds(statistics.log_e)} after {counted}, {_odds(-math.log(statistics.level)).removeprefix('evidence ')} needed"
+        case _:
+            return f"{rule.name}: {statistics.message}"
+
+
+def _odds(log_e: float) -> str:
+    """An e-value as odds against "no better": ``2,400 : 1``."""
+    value = math.exp(min(log_e, 690.0))
+    if value >= 1e6:  # noqa: PLR2004 - longer numbers are not read
+        return f"evidence {value:.0e} : 1".replace("e+0", "e").replace("e+", "e")
+    return f"evidence {value:,.0f} : 1" if value >= 10 else f"evidence {value:.2g} : 1"  # noqa: PLR2004
