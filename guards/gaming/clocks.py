@@ -101,6 +101,9 @@ def _exits(view: FileView, program: Program) -> Iterator[Finding]:
             yield from at(
                 view, RULES["early-exit"], call, "the process ends with success from inside a function", _NOTE
             )
+        elif name == "SystemExit" and isinstance(program.parent(call), ast.Raise) and _is_success(call):
+            if _is_deep(call, program):
+                yield from at(view, RULES["early-exit"], call, "the process ends with success", _NOTE)
         elif name == "atexit.register" and call.args and _exits_inside(call.args[0], program):
             yield from at(view, RULES["exit-hook"], call, "the exit status is replaced at the end of the process")
         elif name == "signal.signal" and _ignores_the_end(call, program):

@@ -220,6 +220,8 @@ def _lookups(view: FileView, program: Program, flow: Flow) -> Iterator[Finding]:
         tables.setdefault(event.name.rsplit(".", 1)[-1], []).append((scope, event))
     seen: set[str] = set()
     for _scope, event in flow.events("lookup"):
+        if event.role & Role.TRAINING:
+            continue
         name = event.name.rsplit(".", 1)[-1]
         if name not in tables or name in seen:
             continue

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from evalkit.guarding import Evidence, Finding
 from guards.gaming import (
+    answers,
     clocks,
     dataflow,
     fallbacks,
@@ -18,6 +19,7 @@ from guards.gaming import (
     reads,
     seeds,
 )
+from guards.gaming.cases import CaseIndex, inspect_cases, read_cases
 from guards.gaming.finding import Context, Family
 from guards.rule import Rule, table
 from guards.source.unpack import unpacked
@@ -26,6 +28,7 @@ from guards.source.view import FileView, views
 __all__ = ["FAMILIES", "RULES", "GamingGuard", "inspect_views"]
 
 FAMILIES: tuple[Family, ...] = (
+    answers.inspect,
     clocks.inspect,
     objects.inspect,
     reads.inspect,
@@ -41,7 +44,7 @@ FAMILIES: tuple[Family, ...] = (
 
 RULES: Mapping[str, Rule] = table(
     rule
-    for module in (clocks, objects, reads, memory, outputs, fallbacks, seeds, dataflow, hidden, native)
+    for module in (answers, clocks, objects, reads, memory, outputs, fallbacks, seeds, dataflow, hidden, native)
     for rule in module.RULES.values()
 )
 """All static rules by name."""
@@ -57,8 +60,14 @@ class GamingGuard:
 
     def inspect(self, evidence: Evidence) -> Iterable[Finding]:
         """Findings ``EK101`` to ``EK167``."""
-        if evidence.stage == "before":
-            yield from inspect_views(views(evidence), Context.of(evidence.contract))
+        if evidence.stage != "before":
+            return
+        changed = views(evidence)
+        yield from inspect_views(changed, Context.of(evidence.contract))
+        if evidence.vault is not None:
+            index = CaseIndex(read_cases(evidence.vault()))
+            for view in changed:
+                yield from inspect_cases(view, index)
 
 
 def inspect_views(changed: Sequence[FileView], context: Context) -> Iterator[Finding]:

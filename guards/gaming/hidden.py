@@ -85,7 +85,7 @@ def _built(view: FileView, program: Program, opened: set[int]) -> Iterator[Findi
         if plain in {"exec", "eval"} and call.args and id(call) not in opened:
             if isinstance(call.args[0], ast.Constant):
                 continue
-            made = _is_built(call.args[0], program)
+            made = _is_built(call.args[0], program) or isinstance(program.constant(call.args[0]), str)
             what = "source is put together and run" if made else "source that is not in the file is run"
             yield from at(view, RULES["runs-what-it-builds"], call, what, None if made else _NOTE)
         elif name in {"marshal.loads", "types.CodeType", "types.FunctionType", "ctypes.CDLL"} and name != "ctypes.CDLL":

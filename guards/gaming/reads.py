@@ -87,7 +87,8 @@ def inspect(view: FileView, context: Context) -> Iterator[Finding]:
     if not view.python or is_test(view.path):
         return
     program = view.program
-    for call, name in program.calls():
+    for call in program.all(ast.Call):
+        name = program.name(call.func) or ""
         yield from _opened(view, program, call, name, context)
         yield from _commands(view, program, call, name)
         known = not view.whole or name.split(".", 1)[0] in program.imported

@@ -78,7 +78,8 @@ def _hunts(view: FileView, program: Program) -> Iterator[Finding]:
         if not any("seed" in words(name) or "seeds" in words(name) for name in names) or not view.touches(loop):
             continue
         for node in ast.walk(loop):
-            if isinstance(node, ast.If) and isinstance(node.test, ast.Compare) and _keeps_best(node):
+            compares = isinstance(node, ast.If) and any(isinstance(part, ast.Compare) for part in ast.walk(node.test))
+            if isinstance(node, ast.If) and compares and _keeps_best(node):
                 yield from at(view, RULES["best-of-seeds"], loop, "the best of several seeds is kept")
                 break
     for call, name in program.calls():

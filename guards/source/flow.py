@@ -380,7 +380,16 @@ class _Walker:
             found |= self.role(argument)
         if isinstance(func, ast.Attribute):
             found |= self.role(func.value)
-        if name in _TRANSFORMS or set(words(name)) & {"load", "read", "batch", "get", "tokens", "data"}:
+        if name in _TRANSFORMS or set(words(name)) & {
+            "load",
+            "read",
+            "batch",
+            "get",
+            "tokens",
+            "data",
+            "loader",
+            "dataset",
+        }:
             return found | (role_of(name) & (Role.HELD_OUT | Role.TRAINING))
         if set(words(name)) & _KEYS:
             return found

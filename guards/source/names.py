@@ -157,7 +157,10 @@ class Names:
             return f"{base}.{attr}" if base is not None and isinstance(attr, str) else None
         if function in {"__import__", "builtins.__import__", "importlib.import_module"} and node.args:
             module = fold(node.args[0], self.constants)
-            return module if isinstance(module, str) else None
+            if not isinstance(module, str):
+                return None
+            top_only = not function.startswith("importlib") and len(node.args) + len(node.keywords) < 4  # noqa: PLR2004
+            return module.split(".")[0] if top_only else module
         if function in {"globals", "locals"} and not node.args:
             return "globals()"
         if function == "vars" and len(node.args) == 1:
@@ -172,4 +175,6 @@ class Names:
             return key
         if base in {"globals()", "builtins", "__builtins__"}:
             return self._name(key, depth + 1)
+        if isinstance(value, ast.Call) and self.of(value.func) == "vars":
+            return f"{base}.{key}"
         return f"{base.removesuffix('.__dict__')}.{key}" if base.endswith(".__dict__") else f"{base}[]"

@@ -75,7 +75,13 @@ class Program:
     @property
     def imported(self) -> frozenset[str]:
         """First names of the modules that the file imports."""
-        plain = {item.name.split(".")[0] for node in self.all(ast.Import) for item in node.names}
+        named = {
+            module.split(".")[0]
+            for call, name in self.calls()
+            if name in {"__import__", "importlib.import_module"} and call.args
+            if isinstance(module := self.constant(call.args[0]), str)
+        }
+        plain = named | {item.name.split(".")[0] for node in self.all(ast.Import) for item in node.names}
         return frozenset(
             plain | {(node.module or "").split(".")[0] for node in self.all(ast.ImportFrom) if not node.level}
         )

@@ -212,13 +212,13 @@ def _only_renamed(old: TestFunction, before: dict[str, TestFunction], after: dic
 
 
 def _compared(view: FileView, old: TestFunction, new: TestFunction) -> Iterator[Finding]:
-    if not view.touches(new.node) and len(old.asserts) == len(new.asserts):
-        return
     if len(new.skips) > len(old.skips):
         line = new.node.lineno
         yield RULES["test-skipped"].found(
             f"`{new.name}` is not run as before ({new.skips[-1]})", file=view.path, line=line, evidence=view.line(line)
         )
+    if not view.touches(new.node) and len(old.asserts) == len(new.asserts):
+        return
     what = ""
     if new.trivial > old.trivial:
         what = "an assertion now holds whatever the code does"

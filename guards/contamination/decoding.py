@@ -1,0 +1,159 @@
+"""What a literal may hide: encodings and compression undone, simple ciphers guessed, to a fixed depth and size."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import bz2
+import codecs
+import lzma
+import re
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+__all__ = ["LEAST", "decoded"]
+
+LEAST = 16
+"""Bytes below which a literal is not decoded: it can't hold an item."""
+_DEPTH = 3
+_MOST = 4 << 20
+_FORMS_MOST = 200
+_HEX = re.compile(rb"[0-9a-fA-F]+")
+_BASE64 = re.compile(rb"[A-Za-z0-9+/_-]+={0,2}")
+_BASE32 = re.compile(rb"[A-Z2-7]+={0,6}")
+_SPACES = re.compile(rb"\s+")
+_ESCAPES = re.compile(rb"\\x[0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}")
+_FREQUENT = b' etao"'
+_KEY_LENGTHS = 16
+_PER_COLUMN = 12
+_LETTERS = b"abcdefghijklmnopqrstuvwxyz"
+
+
+def decoded(raw: bytes) -> Iterator[bytes]:
+    """Everything that the bytes may stand for, nearest first; not the bytes themselves.
+
+    Encodings are followed three deep, ciphers (XOR, letter shifts, reversal) are tried once on what comes out.
+
+    Args:
+        raw: a literal's bytes.
+    """
+    seen = {raw}
+    level = [raw]
+    for _ in range(_DEPTH):
+        following: list[bytes] = []
+        for one in level:
+            for form in _encodings(one):
+                if len(form) >= LEAST and form not in seen and len(seen) < _FORMS_MOST:
+                    seen.add(form)
+                    following.append(form)
+                    yield form
+        level = following
+        if not level:
+            break
+    for one in list(seen):
+        for form in _ciphers(one):
+            if form not in seen:
+                seen.add(form)
+                yield form
+                yield from (inner for inner in _encodings(form) if len(inner) >= LEAST)
+
+
+def _encodings(raw: bytes) -> Iterator[bytes]:
+    """Decodings that the bytes themselves announce."""
+    yield from _decompressed(raw)
+    packed = _SPACES.sub(b"", raw)
+    if len(packed) < LEAST:
+        return
+    if len(packed) % 2 == 0 and _HEX.fullmatch(packed):
+        yield binascii.unhexlify(packed)
+    if _BASE64.fullmatch(packed) and _is_mixed(packed):
+        plain = packed.rstrip(b"=").replace(b"-", b"+").replace(b"_", b"/")
+        yield from _tried(lambda: base64.b64decode(plain + b"=" * (-len(plain) % 4)))
+    if len(packed) % 8 == 0 and _BASE32.fullmatch(packed):
+        yield from _tried(lambda: base64.b32decode(packed))
+    if packed == raw and b'"' not in raw and b"," not in raw:
+        yield from _tried(lambda: base64.b85decode(packed))
+    if packed.startswith(b"<~") or (packed == raw and b"`" not in raw[:1] and not packed.isalnum()):
+        yield from _tried(lambda: base64.a85decode(packed, adobe=packed.startswith(b"<~")))
+    if _ESCAPES.search(raw):
+        yield from _tried(lambda: codecs.decode(raw.decode("latin-1"), "unicode_escape").encode("utf-8", "replace"))
+
+
+def _is_mixed(packed: bytes) -> bool:
+    """Long words and identifiers look like base64 too; real base64 mixes cases, or has digits, or padding."""
+    return not packed.isalpha() or not (packed.islower() or packed.isupper())
+
+
+def _tried(decode: Callable[[], bytes]) -> Iterator[bytes]:
+    try:
+        found = decode()
+    except (ValueError, OverflowError):
+        return
+    if found:
+        yield found[:_MOST]
+
+
+def _decompressed(raw: bytes) -> Iterator[bytes]:
+    """Compressed data, up to a fixed size: a bomb is cut, not followed."""
+    if raw[:1] == b"\x78":
+        yield from _inflated(zlib.decompressobj(), raw)
+    elif raw[:2] == b"\x1f\x8b":
+        yield from _inflated(zlib.decompressobj(31), raw)
+    elif raw[:3] == b"BZh":
+        yield from _inflated(bz2.BZ2Decompressor(), raw)
+    elif raw[:6] == b"\xfd7zXZ\x00" or raw[:3] == b"]\x00\x00":
+        yield from _inflated(lzma.LZMADecompressor(memlimit=256 << 20), raw)
+
+
+def _inflated(machine: zlib._Decompress | bz2.BZ2Decompressor | lzma.LZMADecompressor, raw: bytes) -> Iterator[bytes]:
+    try:
+        found = machine.decompress(raw, _MOST)
+    except (zlib.error, OSError, EOFError, lzma.LZMAError, ValueError):
+        return
+    if found:
+        yield found
+
+
+def _ciphers(raw: bytes) -> Iterator[bytes]:
+    """Reversal, letter shifts and XOR, with the keys that letter frequencies suggest."""
+    if len(raw) < 2 * LEAST:
+        return
+    yield raw[::-1]
+    low = raw.lower()
+    letters = [byte for byte in low if byte in _LETTERS]
+    if len(letters) * 2 > len(raw):
+        yield codecs.encode(raw.decode("latin-1"), "rot13").encode("latin-1")
+        top = Counter(letters).most_common(1)[0][0]
+        for wanted in b"eta":
+            if shift := (wanted - top) % 26:
+                yield _shifted(low, shift)
+    if not _looks_like_text(raw):
+        yield from _xored(raw)
+
+
+def _shifted(low: bytes, shift: int) -> bytes:
+    return low.translate(bytes.maketrans(_LETTERS, _LETTERS[shift:] + _LETTERS[:shift]))
+
+
+def _looks_like_text(raw: bytes) -> bool:
+    """Words with spaces between them."""
+    head = raw[:4096]
+    printable = sum(32 <= byte < 127 or byte in b"\n\t\r" for byte in head)  # noqa: PLR2004 - printable ASCII
+    return printable > 0.95 * len(head) and head.count(b" ") > len(head) // 16
+
+
+def _xored(raw: bytes) -> Iterator[bytes]:
+    """XOR with a repeating key: in every column the most frequent byte stands for a space, an e, a quote …"""
+    for length in range(1, _KEY_LENGTHS + 1):
+        columns = [raw[start::length] for start in range(length)]
+        if len(columns[-1]) < _PER_COLUMN:
+            return
+        tops = [Counter(column).most_common(1)[0] for column in columns]
+        if length > 1 and sum(count for _, count in tops) < len(raw) // 9:
+            continue  # a wrong length flattens the columns
+        for wanted in _FREQUENT if length == 1 else b" e":
+            key = bytes(top ^ wanted for top, _ in tops)
+            if any(key):
+                table = (key * (len(raw) // length + 1))[: len(raw)]
+                yield (int.from_bytes(raw) ^ int.from_bytes(table)).to_bytes(len(raw))
