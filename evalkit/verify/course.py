@@ -216,7 +216,8 @@ def _sentence(rule: MetricRule, statistics: Statistics) -> str:
             looks = f"{statistics.screens} look{'s' * (statistics.screens != 1)}"
             return f"{rule.name} after {looks}; no error budget spent"
         case "evidence" | "futility" | "pairs-exhausted" if statistics.unit == "pair" and statistics.level:
-            return f"{rule.name}: {_odds(statistics.log_e)} after {counted}, {_odds(-math.log(statistics.level)).removeprefix('evidence ')} needed"
+            needed = _odds(-math.log(statistics.level))
+            return f"{rule.name}: evidence {_odds(statistics.log_e)} after {counted}, {needed} needed"
         case _:
             return f"{rule.name}: {statistics.message}"
 
@@ -225,5 +226,5 @@ def _odds(log_e: float) -> str:
     """An e-value as odds against "no better": ``2,400 : 1``."""
     value = math.exp(min(log_e, 690.0))
     if value >= 1e6:  # noqa: PLR2004 - longer numbers are not read
-        return f"evidence {value:.0e} : 1".replace("e+0", "e").replace("e+", "e")
-    return f"evidence {value:,.0f} : 1" if value >= 10 else f"evidence {value:.2g} : 1"  # noqa: PLR2004
+        return f"{value:.0e} : 1".replace("e+0", "e").replace("e+", "e")
+    return f"{value:,.0f} : 1" if value >= 10 else f"{value:.2g} : 1"  # noqa: PLR2004

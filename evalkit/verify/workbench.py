@@ -107,6 +107,7 @@ class Workbench:
         branch: str = "",
         sandbox: Sandbox | None = None,
         state: Path | None = None,
+        expected_tests: int | None = None,
     ) -> Self:
         """Open the run of a contract, or begin one.
 
@@ -116,6 +117,7 @@ class Workbench:
             branch: that keeps go to; by default ``evalkit/NAME``.
             sandbox: for tests; None opens what the contract names.
             state: instead of the default state folder.
+            expected_tests: confirmations that a new run's error budget is planned for; None for the policy's.
 
         Raises:
             LedgerLocked: another process runs it.
@@ -132,7 +134,7 @@ class Workbench:
                 closing.callback(box.close)
             bench = cls(contract, folder, ledger, store, box)
             bench.book = Runbook.of(_state_records(ledger))
-            bench._begin(revision, branch or f"evalkit/{contract.name}")
+            bench._begin(revision, branch or f"evalkit/{contract.name}", expected_tests)
             bench._closing = closing.pop_all()
             return bench
 
@@ -182,7 +184,7 @@ class Workbench:
             without.append(self.contract.splits.vault.rstrip("/") + "/**")
         return self.store.pristine(self.book.anchor, without)
 
-    def _begin(self, revision: str, branch: str) -> None:
+    def _begin(self, revision: str, branch: str, expected_tests: int | None) -> None:
         if self.book.anchor:
             self._check_same_contract()
             return
@@ -201,7 +203,7 @@ class Workbench:
                 "sandbox": self.sandbox.name,
                 "unsafe": self.sandbox.unsafe,
                 "vault": vault_digest(self.contract),
-                "budget": _error_budget(self.contract),
+                "budget": _error_budget(self.contract, expected_tests),
             },
         )
 
@@ -239,10 +241,10 @@ def _anchor(store: Store, contract: Contract, revision: str) -> _Anchor:
     return _Anchor(store.import_revision(contract.root, commit), commit)
 
 
-def _error_budget(contract: Contract) -> Mapping[str, Any]:
+def _error_budget(contract: Contract, expected_tests: int | None) -> Mapping[str, Any]:
     """Rule, alpha and planned confirmations: fixed for the whole run when it is opened."""
     policy = policy_of(contract.policy)
-    state = run_level(alpha=policy.alpha, expected=policy.expected_tests).state()
+    state = run_level(alpha=policy.alpha, expected=expected_tests or policy.expected_tests).state()
     return {name: state[name] for name in ("rule", "alpha", "expected")}
 
 

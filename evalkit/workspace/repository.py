@@ -88,6 +88,20 @@ class Repository:
             )
         return found[-1]
 
+    def merge_base(self, one: str, other: str) -> str:
+        """The id of the best common ancestor of two revisions.
+
+        Raises:
+            WorkspaceError: one of them is not there, or they have no common ancestor (in a shallow clone, perhaps).
+        """
+        ran = git(["merge-base", self.resolve(one), self.resolve(other)], folder=self.folder)
+        if ran.code:
+            raise WorkspaceError(
+                f"{printable(one)} and {printable(other)} have no common ancestor here",
+                "run: git fetch --unshallow" if self.shallow else "name the base revision",
+            )
+        return ran.out.decode("ascii").strip()
+
 
 def import_revision(
     database: ObjectDatabase, repository: Path, revision: str, subfolder: str | None = None, caps: Caps | None = None
