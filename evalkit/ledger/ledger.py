@@ -83,7 +83,7 @@ class Ledger:
         lock: Lock | None = None
         try:
             if write:
-                folder.mkdir(parents=True, exist_ok=True)
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
                 lock = Lock(folder / "lock")
             file = LedgerFile(folder / _FILE, write=write)
         except OSError as error:

@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -48,6 +50,23 @@ def test_a_line_is_canonical_json_that_anyone_can_check(ledger, tmp_path):
     assert lines[0].startswith(b'{"at":"')
     assert b'"body":{"a":2.5,"z":1}' in lines[0]
     assert lines[0].isascii()
+
+
+def test_a_record_is_synced_before_it_counts(tmp_path):
+    with Ledger.open(tmp_path / "l") as ledger:
+        sizes = []
+        with mock.patch("os.fdatasync", lambda handle: sizes.append((os.fstat(handle).st_size, ledger.count))):
+            ledger.append("x", {})
+            ledger.append("x", {})
+        first, second = (len(line) for line in (tmp_path / "l" / "ledger.jsonl").read_bytes().splitlines(keepends=True))
+        assert sizes == [(first, 0), (first + second, 1)]
+
+
+def test_a_new_file_and_its_name_are_synced(tmp_path):
+    synced = []
+    with mock.patch("os.fsync", lambda handle: synced.append(str(Path(f"/proc/self/fd/{handle}").readlink()))):
+        Ledger.open(tmp_path / "l").close()
+    assert synced[:3] == [str(tmp_path / "l" / "ledger.jsonl"), str(tmp_path / "l"), str(tmp_path)]
 
 
 def test_opened_again_it_goes_on(tmp_path):

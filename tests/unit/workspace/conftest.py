@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -53,6 +55,13 @@ class User:
         """What a trial or a keep must leave as it is."""
         index = (self.folder / ".git" / "index").read_bytes()
         return self.git("rev-parse", "HEAD"), index, self.git("status", "--porcelain"), self.git("symbolic-ref", "HEAD")
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting_for_the_disk() -> Iterator[None]:
+    """Syncing is what these tests would spend their time on; processes that are killed sync as they always do."""
+    with mock.patch("os.fsync"):
+        yield
 
 
 @pytest.fixture

@@ -135,6 +135,34 @@ def test_old_copies_make_room_for_new_ones(tmp_path):
         assert (store.pristine(trees[0]) / "a").read_text().strip() == "0"
 
 
+def test_files_larger_than_the_memory_for_a_group(store, tree, tmp_path, monkeypatch):
+    monkeypatch.setattr(materialise, "_GROUP_BYTES", 2)
+    store.materialise(tree, tmp_path / "w")
+    assert store.snapshot(tmp_path / "w", like="") == tree
+
+
+def test_a_file_system_that_clones(store, tree, tmp_path, monkeypatch):
+    cloned = []
+
+    def clone(target, request, origin):
+        assert request == 0x40049409
+        cloned.append(os.sendfile(target, origin, 0, 1 << 30))
+
+    monkeypatch.setattr(materialise.fcntl, "ioctl", clone)
+    store.materialise(tree, tmp_path / "w")
+    assert len(cloned) == 5
+    assert store.snapshot(tmp_path / "w", like="") == tree
+
+
+def test_a_clone_that_fails_for_another_reason_is_an_error(store, tree, tmp_path, monkeypatch):
+    def full(*_arguments):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(materialise.fcntl, "ioctl", full)
+    with pytest.raises(InfrastructureError, match="No space left"):
+        store.materialise(tree, tmp_path / "w")
+
+
 def test_many_threads_want_the_same(store, tree, tmp_path):
     errors: list[BaseException] = []
 
