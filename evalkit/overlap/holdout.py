@@ -102,6 +102,17 @@ class Holdout:
             for parts in numbered
         ]
 
+    def owners(self) -> dict[int, list[int]]:
+        """Items by the unit that stands for them, leaving out texts that stand for none."""
+        found: dict[int, list[int]] = {}
+        for number, targets in enumerate(self._targets):
+            usable = [t.unit for t in targets if t.unit is not None and self._by_window[t.unit]]
+            if not usable:
+                usable = [t.unit for t in targets if t.unit is not None and self._by_phrase[t.unit]][:1]
+            for unit in usable:
+                found.setdefault(unit, []).append(number)
+        return found
+
     @property
     def phrases(self) -> PhraseIndex:
         """The items that are looked up as whole phrases."""

@@ -7,6 +7,7 @@ list, its order).
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -155,4 +156,4 @@ def _is_range(values: Sequence[str]) -> bool:
         numbers = [float(value) for value in values]
     except ValueError:
         return len(set(values)) == 1
-    return len({round(b - a, 9) for a, b in zip(numbers, numbers[1:], strict=False)}) == 1
+    return len({round(b - a, 9) for a, b in itertools.pairwise(numbers)}) == 1

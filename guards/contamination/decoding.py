@@ -51,7 +51,7 @@ def decoded(raw: bytes) -> Iterator[bytes]:
         level = following
         if not level:
             break
-    for one in list(seen):
+    for one in tuple(seen):
         for form in _ciphers(one):
             if form not in seen:
                 seen.add(form)
@@ -144,7 +144,7 @@ def _looks_like_text(raw: bytes) -> bool:
 
 
 def _xored(raw: bytes) -> Iterator[bytes]:
-    """XOR with a repeating key: in every column the most frequent byte stands for a space, an e, a quote …"""
+    """XOR with a repeating key: in every column the most frequent byte stands for a space, an e, a quote."""
     for length in range(1, _KEY_LENGTHS + 1):
         columns = [raw[start::length] for start in range(length)]
         if len(columns[-1]) < _PER_COLUMN:

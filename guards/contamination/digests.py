@@ -21,7 +21,7 @@ _LENGTHS = {16, 20, 28, 32, 48, 64}
 
 
 def _variants(item: Item) -> set[str]:
-    """The spellings that are likely to be hashed: every part, and what is usually asked, as is, stripped, lower case."""
+    """The spellings that are likely to be hashed: every part as is, stripped, and in lower case."""
     texts = {text for _, text in item.parts}
     return {form for text in texts for form in (text, text.strip(), text.lower(), text.strip().lower())}
 

@@ -21,6 +21,7 @@ from guards.source.fragments import parse
 __all__ = ["Leak", "SourceChecker"]
 
 _MOST_SOURCE = 32 << 20
+_NAMED = 3
 _PYTHON = (".py", ".pyi", ".pyw")
 
 
@@ -168,9 +169,7 @@ def _printable(raw: bytes) -> str | None:
 
 
 def _named(items: Sequence[str]) -> str:
-    first = ", ".join(items[:3])
-    return (
-        f"holdout item {first}"
-        if len(items) == 1
-        else f"{len(items)} holdout items ({first}{' …' if len(items) > 3 else ''})"
-    )  # noqa: PLR2004
+    shown = ", ".join(items[:_NAMED])
+    if len(items) == 1:
+        return f"holdout item {shown}"
+    return f"{len(items)} holdout items ({shown}{' …' if len(items) > _NAMED else ''})"

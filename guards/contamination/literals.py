@@ -1,4 +1,4 @@
-"""What a source file writes down: its strings after constant folding, its sequences of values, its key and answer pairs."""
+"""What a source writes down: strings after constant folding, sequences of values, pairs of key and answer."""
 
 from __future__ import annotations
 
@@ -99,22 +99,27 @@ def _collect(node: ast.AST, found: Literals, returned: list[tuple[int, str]]) ->
             for key, value in zip(node.keys, node.values, strict=True):
                 _pair(found, key, value)
         case ast.Return():
-            if (value := _constant(node.value)) is not None:
-                returned.append((node.lineno, value))
-        case ast.If() | ast.IfExp():
-            body = node.body[0] if isinstance(node, ast.If) else node.body
-            result = body.value if isinstance(body, (ast.Return, ast.Assign, ast.Expr)) else body
-            for key in ast.walk(node.test):
-                if isinstance(key, ast.Constant) and isinstance(key.value, str):
-                    _pair(found, key, result)
-            if isinstance(body, ast.Assign) and (value := _constant(body.value)) is not None:
-                returned.append((body.lineno, value))
-        case ast.match_case():
-            if isinstance(node.pattern, ast.MatchValue) and isinstance(node.body[0], ast.Return):
-                _pair(found, node.pattern.value, node.body[0].value)
+            if (returning := _constant(node.value)) is not None:
+                returned.append((node.lineno, returning))
+        case ast.If():
+            _branch(found, node.test, node.body[0], returned)
+        case ast.IfExp():
+            _branch(found, node.test, node.body, returned)
+        case ast.match_case(pattern=ast.MatchValue() as pattern):
+            _branch(found, pattern.value, node.body[0], returned)
 
 
-def _pair(found: Literals, key: ast.AST | None, value: ast.AST) -> None:
+def _branch(found: Literals, test: ast.expr, body: ast.AST, returned: list[tuple[int, str]]) -> None:
+    """``if "…" in question: return 7``, ``answer = 7`` and their like."""
+    result = body.value if isinstance(body, (ast.Return, ast.Assign, ast.Expr)) else body
+    for key in ast.walk(test):
+        if isinstance(key, ast.Constant):
+            _pair(found, key, result)
+    if isinstance(body, ast.Assign) and (value := _constant(body.value)) is not None:
+        returned.append((body.lineno, value))
+
+
+def _pair(found: Literals, key: ast.AST | None, value: ast.AST | None) -> None:
     if isinstance(key, ast.Constant) and isinstance(key.value, str) and (text := _constant(value)) is not None:
         found.pairs.append((key.lineno, key.value, text))
 
@@ -143,7 +148,7 @@ def _fold(node: ast.AST, depth: int = 0) -> str | bytes | None:
     return value if value is None or len(value) <= _MOST_FOLDED else None
 
 
-def _folded(node: ast.AST, depth: int) -> str | bytes | None:
+def _folded(node: ast.AST, depth: int) -> str | bytes | None:  # noqa: PLR0911 - one return a kind of node
     match node:
         case ast.Constant(value=str() | bytes() as value):
             return value
@@ -196,12 +201,8 @@ def _fold_call(node: ast.Call, depth: int) -> str | bytes | None:
 
 
 def _fold_join(glue: str | bytes | None, argument: ast.AST | None, depth: int) -> str | bytes | None:
-    if (
-        isinstance(argument, ast.Call)
-        and len(argument.args) == 2
-        and isinstance(argument.args[1], (ast.List, ast.Tuple))
-    ):  # noqa: PLR2004
-        return _byte_values(argument.args[1].elts)
+    if isinstance(argument, ast.Call) and argument.args and isinstance(argument.args[-1], (ast.List, ast.Tuple)):
+        return _byte_values(argument.args[-1].elts)
     if isinstance(argument, (ast.GeneratorExp, ast.ListComp)) and isinstance(
         argument.generators[0].iter, (ast.List, ast.Tuple)
     ):
