@@ -28,6 +28,7 @@ _CRASH = frozenset(
     {"crash", "crashed", "error", "errored", "failed", "failure", "timeout", "oom", "metric-error", "metric_error"}
 )
 _BASELINE = frozenset({"baseline", "initial", "root baseline"})
+_STARTING = re.compile(r"\s*(?:re-?)?(?:baseline|initial state)\b", re.IGNORECASE)
 _REMARK = re.compile(r"([a-z][a-z_ -]*?)\s*[(\[].*[)\]]")
 
 
@@ -70,7 +71,7 @@ def is_baseline(status_text: str, description: str, commit: str) -> bool:
     """Whether a row measures the starting point: its status, commit or first word says so."""
     if status_text.strip().lower() in _BASELINE or commit.strip().lower() in _BASELINE:
         return True
-    return bool(re.match(r"\s*(?:re-?)?(?:baseline|initial state)\b", description, re.IGNORECASE))
+    return bool(_STARTING.match(description))
 
 
 def parse_time(value: object) -> float | None:

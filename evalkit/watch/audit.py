@@ -33,6 +33,7 @@ _LAST_STEPS = 3
 _MANY_KEEPS = 500
 _PIECE_KEEPS = 4000
 _ONE_SIDED_5_PERCENT = 1.645
+_LARGEST = 1e150
 _REPEATS = frozenset({Mark.COPY, Mark.REPLICATE, Mark.DETAIL})
 _COMMITS_OF_HEAD = frozenset({"pi-autoresearch log", "autoresearch loop table"})
 """Formats whose discards carry the commit that was restored, not the one that was tried."""
@@ -171,12 +172,19 @@ def audit(history: History, *, sd: float | None = None, fdr: float = 0.1, remeas
     tries = history.form not in _COMMITS_OF_HEAD
     grouped: dict[int, list[HistoryRow]] = {}
     for row in history.rows:
-        grouped.setdefault(row.segment, []).append(row)
+        grouped.setdefault(row.segment, []).append(_believable(row))
     done = tuple(
         _segment(history.segments[index], rows, tries=tries, sd=sd, fdr=fdr, remeasure=remeasure)
         for index, rows in sorted(grouped.items())
     )
     return Audit(history, done, fdr)
+
+
+def _believable(row: HistoryRow) -> HistoryRow:
+    """Values whose squares overflow are no measurements."""
+    if row.metric is None or abs(row.metric) < _LARGEST:
+        return row
+    return replace(row, metric=None, recorded=row.metric)
 
 
 @dataclass(frozen=True, slots=True)

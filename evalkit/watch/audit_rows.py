@@ -26,6 +26,12 @@ _COSMETIC = re.compile(
     r"\s*(?:(?:add|fix|update|remove|edit)\w* )?(?:comments?|docstrings?|typos?|whitespace|formatting|lint|docs?)\b",
     re.IGNORECASE,
 )
+_HINT = re.compile(
+    r"seed|rng|random|a/a|chang|ident|same|noise|variance|sanity|baseline|head|incumb|best|current|comment|docs?|typo"
+    r"|white|format|lint",
+    re.IGNORECASE,
+)
+"""Without one of these, none of the patterns above can match: most rows need no more than this look."""
 _NO_OP = frozenset({"no-op", "noop"})
 
 
@@ -183,6 +189,8 @@ class _Placer:
         self._remember(row)
 
     def _marks(self, row: HistoryRow) -> tuple[Mark, ...]:
+        if not _HINT.search(row.description):
+            return (Mark.SAME_TREE,) if row.status_text.lower() in _NO_OP else ()
         if is_seed_only(row.description):
             return (Mark.SEED_ONLY,)
         if _SAME.search(row.description) or row.status_text.lower() in _NO_OP:
@@ -206,8 +214,13 @@ class _Placer:
 
     def _note_repeat(self, row: HistoryRow, gain: float, *, kept: bool) -> None:
         """The same words again on the same incumbent are a near-duplicate: a replicate of that row."""
-        words = " ".join(_AGAIN.sub(" ", row.description).lower().split()).strip(":-()")
-        if not words or kept:
+        words = row.description.lower()
+        if kept or not words:
+            return
+        if _AGAIN.search(words):
+            words = _AGAIN.sub(" ", words)
+        words = " ".join(words.split()).strip(":-() ")
+        if not words:
             return
         if words in self.by_text:
             self._group(self.by_text[words], gain)
