@@ -13,7 +13,7 @@ from typing import Any
 
 from evalkit.sandbox.helper.copying import copy_range, copy_tree
 
-__all__ = ["PlainStage"]
+__all__ = ["PlainStage", "end_children", "remove_tree"]
 
 _READABLE = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/etc/localtime", "/etc/ld.so.cache")
 _ABOUT_MACHINE = ("/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/proc/sys/kernel/osrelease", "/proc/sys/vm", "/proc/self")
@@ -107,17 +107,22 @@ class PlainStage:
                     os._exit(0)
             os.waitpid(child, 0)
             return
-        for pid in _descendants(os.getpid()):
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except OSError:
-                continue
+        end_children()
 
     def remove(self) -> None:
         """Remove the directory, whatever is in it."""
         os.close(self.box)
         if self._place:
             remove_tree(self._place)
+
+
+def end_children() -> None:
+    """Kill every descendant of this process that can be found now."""
+    for pid in _descendants(os.getpid()):
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except OSError:
+            continue
 
 
 def _translate(text: str, places: dict[str, str]) -> str:

@@ -21,7 +21,7 @@ from evalkit.sandbox.helper import perf
 from evalkit.sandbox.helper.identity import IdentityMaps
 from evalkit.sandbox.helper.launch import Launcher
 from evalkit.sandbox.helper.network import open_listener
-from evalkit.sandbox.helper.plain import PlainStage
+from evalkit.sandbox.helper.plain import PlainStage, end_children
 from evalkit.sandbox.helper.stage import Stage
 
 __all__ = ["supervise"]
@@ -129,7 +129,7 @@ def _run(
     job = launcher.go(spec, descriptors, stage)
     watch = _Watch(spec, descriptors.leaf, control)
     reason = watch.until_end(job.pid)
-    status, usage = _reap(job.pid, stage.end_rest if isinstance(stage, PlainStage) else None)
+    status, usage = _reap(job.pid, stage.end_rest if isinstance(stage, PlainStage) else end_children)
     wall = time.monotonic() - watch.started
     for stream in descriptors.streams:
         os.close(stream)
@@ -193,25 +193,25 @@ class _Watch:
         return "cpu" if used is not None and used >= (self._cpu_limit or 0) else ""
 
 
-def _reap(pid: int, end_rest: Callable[[], None] | None) -> tuple[int, tuple[float, float]]:
+def _reap(pid: int, end_rest: Callable[[], None]) -> tuple[int, tuple[float, float]]:
     """Wait for the job and for everything it left behind, which the kernel hands to the nearest subreaper.
 
     Args:
         pid: the job's outermost process, which has ended.
-        end_rest: kills what is left, where no process namespace does that by itself.
+        end_rest: kills what is left. A process namespace dies with its process 1, and that one dies with its parent,
+            unless the job took it over (it runs as the job's user) and told it not to; nothing survives SIGKILL.
 
     Returns:
         The wait status of the outermost process, and user and system seconds of all of them.
     """
     status, user, system = 0, 0.0, 0.0
     while True:
-        if end_rest is not None:
-            end_rest()
         try:
-            ended, ended_status, usage = os.wait4(-1, 0 if end_rest is None else os.WNOHANG)
+            ended, ended_status, usage = os.wait4(-1, os.WNOHANG)
         except ChildProcessError:
             return status, (user, system)
         if ended == 0:
+            end_rest()
             time.sleep(_BETWEEN_KILLS)
             continue
         user += usage.ru_utime
