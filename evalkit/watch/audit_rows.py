@@ -26,12 +26,12 @@ _COSMETIC = re.compile(
     r"\s*(?:(?:add|fix|update|remove|edit)\w* )?(?:comments?|docstrings?|typos?|whitespace|formatting|lint|docs?)\b",
     re.IGNORECASE,
 )
-_HINT = re.compile(
-    r"seed|rng|random|a/a|chang|ident|same|noise|variance|sanity|baseline|head|incumb|best|current|comment|docs?|typo"
-    r"|white|format|lint",
-    re.IGNORECASE,
+_HINTS = (
+    *("seed", "rng", "random", "a/a", "chang", "identical", "same", "noise", "variance", "sanity", "baseline", "head"),
+    *("incumbent", "best", "current", "comment", "doc", "typo", "whitespace", "format", "lint"),
 )
-"""Without one of these, none of the patterns above can match: most rows need no more than this look."""
+"""Without one of these words none of the patterns above can match; most rows need no more than this look."""
+_AGAIN_HINTS = ("rerun", "re-run", "remeasure", "re-measure", "repeat", "replicat", "confirm", "again")
 _NO_OP = frozenset({"no-op", "noop"})
 
 
@@ -189,7 +189,8 @@ class _Placer:
         self._remember(row)
 
     def _marks(self, row: HistoryRow) -> tuple[Mark, ...]:
-        if not _HINT.search(row.description):
+        lowered = row.description.lower()
+        if not any(hint in lowered for hint in _HINTS):
             return (Mark.SAME_TREE,) if row.status_text.lower() in _NO_OP else ()
         if is_seed_only(row.description):
             return (Mark.SEED_ONLY,)
@@ -217,7 +218,7 @@ class _Placer:
         words = row.description.lower()
         if kept or not words:
             return
-        if _AGAIN.search(words):
+        if any(hint in words for hint in _AGAIN_HINTS):
             words = _AGAIN.sub(" ", words)
         words = " ".join(words.split()).strip(":-() ")
         if not words:
