@@ -21,7 +21,7 @@ class Ending:
     """What is known when every process of a job is dead.
 
     Attributes:
-        reason: ``exit`` by itself, or why we ended it: ``wall``, ``cpu``, ``output``, ``asked``.
+        reason: ``exit`` by itself, or why we ended it: ``wall``, ``cpu``, ``memory``, ``output``, ``asked``.
         exit_code, signal: of the main process.
         began: whether the job's own program was started at all.
         oom: processes that the kernel killed because the job's memory limit was reached.
@@ -57,6 +57,8 @@ def judge(ending: Ending, limits: Limits) -> tuple[Outcome, str]:
         return Outcome.SANDBOX_ERROR, ending.failure
     if ending.reason == "output":
         return Outcome.OUTPUT_LIMIT, f"wrote more than {limits.output} bytes of output"
+    if ending.reason == "memory":
+        return Outcome.OOM, f"used more than {limits.memory} bytes of memory"
     if ending.oom:
         return Outcome.OOM, f"ran out of memory: {ending.oom} killed at the limit of {limits.memory} bytes"
     if ending.pids:

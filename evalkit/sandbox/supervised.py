@@ -27,6 +27,8 @@ __all__ = ["Supervised"]
 _PROXY_PORT = 3128
 _OWN_PROCESSES = 16
 """Room in the per-user limit, which is only a backstop where control groups count."""
+_ROOM_WHERE_SAMPLED = 8
+"""Where memory is sampled, one process may ask for this many times the limit: it is ended when it uses it, not before."""
 
 
 class Supervised:
@@ -135,6 +137,7 @@ class Supervised:
             "disk": job.limits.disk,
             "wall": job.limits.wall,
             "cpu": job.limits.cpu,
+            "memory": job.limits.memory,
             "rlimits": self._rlimits(job.limits),
             "network": job.network,
             "proxy_port": _PROXY_PORT,
@@ -164,7 +167,7 @@ class Supervised:
         if limits.cpu is not None:
             wanted["cpu"] = int(limits.cpu) + 2
         if not self._cgroups.memory:
-            wanted["data"] = limits.memory
+            wanted["data"] = limits.memory * _ROOM_WHERE_SAMPLED
         return wanted
 
     def protections(self, job: Job) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -176,11 +179,13 @@ class Supervised:
             "open files": True,
             "file size": True,
             "own user": self._identities.separate,
-            "memory of the whole tree": self._cgroups.memory,
-            "pids": self._cgroups.pids or self._identities.separate,
+            ("memory of the whole tree" if self._cgroups.memory else "memory, sampled"): True,
+            "pids": self._cgroups.pids or self._identities.separate or self.confinement == "bubblewrap",
         }
         if job.limits.cpu is not None:
-            held["cpu of the whole tree"] = self._cgroups.cpu
+            held["cpu of the whole tree" if self._cgroups.cpu else "cpu, sampled"] = True
+        if not self._cgroups.memory:
+            held["memory without gaps"] = False
         enforced = tuple(name for name, holds in held.items() if holds)
         return enforced, tuple(name for name, holds in held.items() if not holds)
 

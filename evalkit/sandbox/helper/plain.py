@@ -13,7 +13,7 @@ from typing import Any
 
 from evalkit.sandbox.helper.copying import copy_range, copy_tree
 
-__all__ = ["PlainStage", "end_children", "remove_tree"]
+__all__ = ["PlainStage", "descendants", "end_children", "remove_tree"]
 
 _READABLE = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/etc/localtime", "/etc/ld.so.cache")
 _ABOUT_MACHINE = ("/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/proc/sys/kernel/osrelease", "/proc/sys/vm", "/proc/self")
@@ -118,7 +118,7 @@ class PlainStage:
 
 def end_children() -> None:
     """Kill every descendant of this process that can be found now."""
-    for pid in _descendants(os.getpid()):
+    for pid in descendants(os.getpid()):
         try:
             os.kill(pid, signal.SIGKILL)
         except OSError:
@@ -137,7 +137,8 @@ def _translate(text: str, places: dict[str, str]) -> str:
     return text
 
 
-def _descendants(pid: int) -> list[int]:
+def descendants(pid: int) -> list[int]:
+    """Pids below a process, as far as they can be seen now."""
     found, pending = [], [pid]
     while pending:
         here = pending.pop()

@@ -22,6 +22,7 @@ from evalkit.sandbox.helper.identity import IdentityMaps
 from evalkit.sandbox.helper.launch import Launcher
 from evalkit.sandbox.helper.network import open_listener
 from evalkit.sandbox.helper.plain import PlainStage, end_children
+from evalkit.sandbox.helper.sampling import INTERVAL, Sampler
 from evalkit.sandbox.helper.stage import Stage
 
 __all__ = ["supervise"]
@@ -127,7 +128,7 @@ def _run(
         socket.send_fds(control, [b"listening"], [listener.fileno()])
         listener.close()
     job = launcher.go(spec, descriptors, stage)
-    watch = _Watch(spec, descriptors.leaf, control)
+    watch = _Watch(spec, descriptors.leaf, control, Sampler([stage.watched[name] for name in sorted(stage.watched)]))
     reason = watch.until_end(job.pid)
     status, usage = _reap(job.pid, stage.end_rest if isinstance(stage, PlainStage) else end_children)
     wall = time.monotonic() - watch.started
@@ -138,8 +139,9 @@ def _run(
         "began": job.began(),
         "reason": reason,
         "wall": wall,
-        "user": usage[0],
-        "system": usage[1],
+        "user": max(usage[0], watch.sampler.user),
+        "system": max(usage[1], watch.sampler.system),
+        **watch.sampled(),
         "instructions": perf.read(job.instructions),
         "full": [name for name, place in stage.watched.items() if _is_full(place)],
         "copied": stage.copied,
@@ -151,7 +153,12 @@ def _run(
 class _Watch:
     """The clocks of a job."""
 
-    def __init__(self, spec: dict[str, Any], leaf: counters.Leaf, control: socket.socket) -> None:
+    def __init__(
+        self, spec: dict[str, Any], leaf: counters.Leaf, control: socket.socket, sampler: Sampler
+    ) -> None:
+        self.sampler = sampler
+        counted = any(kind in ("memory", "unified") for kind, _ in leaf)
+        self._memory_limit: int = 0 if counted else spec["memory"]
         self.started = time.monotonic()
         self._wall_end = self.started + spec["wall"]
         self._cpu_limit: float | None = spec["cpu"]
@@ -178,18 +185,34 @@ class _Watch:
     def _next_look(self) -> float:
         """Seconds until a limit can be reached at the earliest."""
         left = self._wall_end - time.monotonic()
+        if self._memory_limit:
+            return min(left, INTERVAL)
         if self._cpu_limit is not None:
             used = counters.cpu_seconds(self._leaf)
             if used is not None:
                 left = min(left, max(_CPU_RESOLUTION, (self._cpu_limit - used) / self._cores))
         return left
 
+    def _cpu_used(self) -> float | None:
+        if self._cpu_limit is None:
+            return None
+        counted = counters.cpu_seconds(self._leaf)
+        return self.sampler.user + self.sampler.system if counted is None else counted
+
+    def sampled(self) -> dict[str, int]:
+        """Peaks that were seen, where nothing counts them."""
+        if not self._memory_limit:
+            return {}
+        return {"peak_memory": self.sampler.peak_memory, "peak_pids": self.sampler.peak_pids}
+
     def _reason(self, *, asked: bool) -> str:
         if asked:
             return "asked"
         if time.monotonic() >= self._wall_end:
             return "wall"
-        used = counters.cpu_seconds(self._leaf) if self._cpu_limit is not None else None
+        if self._memory_limit and self.sampler.memory(self._memory_limit) > self._memory_limit:
+            return "memory"
+        used = self._cpu_used()
         return "cpu" if used is not None and used >= (self._cpu_limit or 0) else ""
 
 
