@@ -35,7 +35,7 @@ class BettingEvidence:
         null: largest mean that is still "no better", in (low, high).
     """
 
-    __slots__ = ("_high", "_log_capital", "_low", "_n", "_null", "_sum", "_tracker")
+    __slots__ = ("_high", "_log_capital", "_low", "_n", "_null", "_sum", "_tracker", "_waiting")
 
     def __init__(self, low: float = -1.0, high: float = 1.0, *, null: float = 0.0) -> None:
         if not (math.isfinite(low) and math.isfinite(high) and low < null < high):
@@ -44,6 +44,7 @@ class BettingEvidence:
         self._log_capital = np.zeros(_SHARES.size)
         self._n, self._sum = 0, 0.0
         self._tracker = _EmpiricalBernstein()
+        self._waiting: list[np.ndarray] = []
 
     @property
     def n(self) -> int:
@@ -73,14 +74,10 @@ class BettingEvidence:
         if x.ndim != 1 or not np.isfinite(x).all() or (x.size and (x.min() < self._low or x.max() > self._high)):
             raise ValueError(f"values must be numbers from {self._low:g} to {self._high:g}")
         stakes = _SHARES / (self._null - self._low)
-        levels, counts = np.unique(x - self._null, return_counts=True)
-        if levels.size * 4 > x.size:
-            self._log_capital = self._log_capital + _sum_logs(x - self._null, stakes)
-        else:
-            self._log_capital = self._log_capital + np.log1p(np.outer(stakes, levels)) @ counts
+        self._log_capital = self._log_capital + _sum_logs(x - self._null, stakes)
         self._n += int(x.size)
         self._sum += float(x.sum())
-        self._tracker.add((x - self._low) / (self._high - self._low))
+        self._waiting.append(x)
         return self.log_e
 
     @property
@@ -95,26 +92,29 @@ class BettingEvidence:
         """
         if not 0.0 < alpha < 1.0:
             raise ValueError("alpha must lie in (0, 1)")
-        low, high = self._tracker.interval(alpha)
         width = self._high - self._low
+        for x in self._waiting:
+            self._tracker.add((x - self._low) / width)
+        self._waiting.clear()
+        low, high = self._tracker.interval(alpha)
         return (self._low + width * low, self._low + width * high)
 
 
 def _sum_logs(x: np.ndarray, stakes: np.ndarray) -> np.ndarray:
     """``Σ_i log(1 + λ_k x_i)`` for each k.
 
-    Products of 16 factors are taken before the logarithm: each factor lies in [0.05, 1 + 1/share-range], so 16 of
-    them can
-    neither overflow nor underflow for sensible bounds, and a logarithm costs more than 16 products.
+    Products of 8 factors are taken before the logarithm, which costs more than 8 products: each factor lies between
+    0.05 and ``1 + λ·(high − null)``, so they can't underflow, and overflow only for bounds 1e38 times wider on one
+    side.
     """
-    group = 16
-    full = x.size // group * group
-    factors = 1.0 + np.multiply.outer(stakes, x)
-    if full == 0 or not float(np.abs(factors).max()) < 1e15:  # noqa: PLR2004
-        logs: np.ndarray = np.log(factors).sum(axis=1)
-        return logs
-    products = np.prod(factors[:, :full].reshape(stakes.size, -1, group), axis=2)
-    total: np.ndarray = np.log(products).sum(axis=1) + np.log(factors[:, full:]).sum(axis=1)
+    group = 8
+    padded = np.zeros(-(-x.size // group) * group)
+    padded[: x.size] = x
+    columns = padded.reshape(group, -1)
+    products = 1.0 + np.multiply.outer(stakes, columns[0])
+    for column in columns[1:]:
+        products *= 1.0 + np.multiply.outer(stakes, column)
+    total: np.ndarray = np.log(products).sum(axis=1)
     return total
 
 

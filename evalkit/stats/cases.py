@@ -50,9 +50,8 @@ class CasesTest:
         self._policy, self._level, self._null, self._fresh = policy, level, null, fresh
         self._stage = "screen" if screen else "confirm"
         self._observations: list[Observation] = []
-        self._screens = 0
-        self._pairs = 0
-        self._differences: list[np.ndarray] = []
+        self._screens = self._pairs = 0
+        self._seen = _Moments(fresh=fresh)
         self._evidence: BinaryEvidence | BettingEvidence | PerCaseEvidence | None = None
         self._interval = BettingEvidence(null=null)
         self._ended: tuple[Outcome, str] | None = None
@@ -82,27 +81,28 @@ class CasesTest:
         if need != self.need():
             raise ValueError(f"the experiment needs {self.need() or 'nothing more'}, not {need}")
         ours, theirs = _scores(candidate), _scores(incumbent)
-        if len(ours) != len(theirs):
+        if ours.size != theirs.size:
             raise ValueError("both arms need a score for the same cases")
-        self._observations.append(Observation(need, ours, theirs))
-        difference = np.asarray(ours) - np.asarray(theirs)
+        self._observations.append(Observation(need, _tuple(candidate), _tuple(incumbent)))
         if need == Need.SCREEN_PAIR:
             self._screens += 1
-            passed = _z(difference - self._null) > _SCREEN_Z
+            screened = _Moments(fresh=True)
+            screened.add(ours - theirs)
+            passed = screened.z(self._null) > _SCREEN_Z
             self._stage, self._ended = ("confirm", None) if passed else ("done", ("reject", "screen"))
-        else:
-            binary = kind_of_cases(ours) == "binary" == kind_of_cases(theirs)
-            self._confirm(difference, binary=binary)
-
-    def _confirm(self, difference: np.ndarray, *, binary: bool) -> None:
+            return
         if self._evidence is None:
+            binary = kind_of_cases(ours) == "binary" == kind_of_cases(theirs)
             self._evidence = self._choose(binary=binary)
-        self._differences.append(difference)
-        self._pairs += 1
+        self._confirm(ours - theirs)
+
+    def _confirm(self, difference: np.ndarray) -> None:
         log_e = self._take(difference)
+        self._seen.add(difference)
+        self._pairs += 1
         if log_e >= -math.log(self._level):
             self._end("keep", "evidence")
-        elif _z(self._seen() - self._null) < _HOPELESS or self._hopeless():
+        elif self._seen.z(self._null) < _HOPELESS or self._hopeless():
             self._end("reject", "futility")
         elif self._pairs >= self._policy.max_pairs:
             self._end("inconclusive", "cases-exhausted" if self._fresh else "pairs-exhausted")
@@ -131,13 +131,7 @@ class CasesTest:
 
     def _hopeless(self) -> bool:
         """After half of the pairs, evidence that points the wrong way."""
-        return 2 * self._pairs >= self._policy.max_pairs and float(self._seen().mean()) <= self._null
-
-    def _seen(self) -> np.ndarray:
-        if self._fresh:
-            return np.concatenate(self._differences)
-        mean: np.ndarray = np.mean(self._differences, axis=0)
-        return mean
+        return 2 * self._pairs >= self._policy.max_pairs and self._seen.mean <= self._null
 
     def _end(self, outcome: Outcome, reason: str) -> None:
         self._ended, self._stage = (outcome, reason), "done"
@@ -149,7 +143,7 @@ class CasesTest:
     def decision(self) -> Decision:
         """How it stands; final once :meth:`need` is None."""
         outcome, reason = self._ended or ("inconclusive", "unfinished")
-        seen = self._seen() if self._differences else np.zeros(0)
+        seen = self._seen
         evidence = self._evidence
         log_e = evidence.log_e if evidence is not None else 0.0
         source = evidence if isinstance(evidence, PerCaseEvidence) else self._interval
@@ -160,11 +154,11 @@ class CasesTest:
             stage=self._stage,
             level=self._level,
             log_e=log_e,
-            pairs=int(seen.size),
+            pairs=seen.size,
             screens=self._screens,
-            sum=float(math.fsum(seen)),
-            sum_of_squares=float(math.fsum(seen * seen)),
-            mean=float(math.fsum(seen)) / seen.size if seen.size else None,
+            sum=seen.total,
+            sum_of_squares=seen.square,
+            mean=seen.mean if seen.size else None,
             interval=bounds(source.interval(0.05)) if seen.size else (None, None),
             more_pairs=self._more_pairs(outcome, log_e),
             unit="case",
@@ -188,19 +182,48 @@ class CasesTest:
         }[reason]
 
 
-def _scores(value: Value | None) -> tuple[float, ...]:
+class _Moments:
+    """Count, sum and sum of squares of the case differences: of all of them, or of each case's mean over pairs."""
+
+    def __init__(self, *, fresh: bool) -> None:
+        self._fresh, self._pairs = fresh, 0
+        self._sums = np.zeros(0)
+        self.size, self.total, self.square = 0, 0.0, 0.0
+
+    def add(self, difference: np.ndarray) -> None:
+        """One more pair."""
+        self._pairs += 1
+        if self._fresh:
+            self.size += int(difference.size)
+            self.total += float(difference.sum())
+            self.square += float(difference @ difference)
+            return
+        self._sums = difference + self._sums if self._pairs > 1 else difference
+        mean = self._sums / self._pairs
+        self.size, self.total, self.square = int(mean.size), float(mean.sum()), float(mean @ mean)
+
+    @property
+    def mean(self) -> float:
+        """Mean difference; 0 before the first case."""
+        return self.total / self.size if self.size else 0.0
+
+    def z(self, null: float) -> float:
+        """Mean over its standard error; a constant difference counts by its sign."""
+        gain = self.mean - null
+        variance = max(0.0, self.square / self.size - self.mean**2)
+        if variance <= 1e-15 * self.square / self.size:
+            return math.copysign(math.inf, gain) if gain else 0.0
+        return gain / math.sqrt(variance / self.size)
+
+
+def _scores(value: Value | None) -> np.ndarray:
     if not isinstance(value, tuple | list) or not value:
         raise ValueError("a trial needs one score per case")
-    scores = tuple(float(x) for x in value)
-    if not all(0.0 <= x <= 1.0 for x in scores):
+    scores = np.asarray(value, dtype=float)
+    if scores.ndim != 1 or not (scores.min() >= 0.0 and scores.max() <= 1.0):
         raise ValueError("a score must be a number from 0 to 1")
     return scores
 
 
-def _z(differences: np.ndarray) -> float:
-    """Mean over its standard error; a constant difference counts by its sign."""
-    mean = float(differences.mean())
-    error = float(differences.std()) / math.sqrt(differences.size)
-    if error == 0.0:
-        return math.copysign(math.inf, mean) if mean else 0.0
-    return mean / error
+def _tuple(value: Value | None) -> tuple[float, ...]:
+    return value if isinstance(value, tuple) else tuple(value) if isinstance(value, list) else ()

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 DEFAULT_GRID = (0.35, 0.7, 1.4, 2.8)
-DEFAULT_PRIOR_DF = 6.0
+DEFAULT_PRIOR_DF = 3.0
 _LARGEST = 1e100
 """Standardised differences are cut here: the evidence is already flat, and their squares must not overflow."""
 

@@ -27,12 +27,16 @@ class World:
         rho: correlation within a pair, in [0, 1).
         shape: of a trial's own noise.
         spread: sd of the logarithm of the factor by which a candidate's own noise differs from the incumbent's.
+        factor: that factor's median.
+        memory: AR(1) coefficient of successive paired differences, in [0, 1).
     """
 
     sd: float = 1.0
     rho: float = 0.5
     shape: Shape = "gaussian"
     spread: float = 0.0
+    factor: float = 1.0
+    memory: float = 0.0
 
     @property
     def single_sd(self) -> float:
@@ -89,12 +93,13 @@ class Draws:
         self._rng, self._world = rng, world
         self._shared = math.sqrt(world.rho) * world.single_sd
         self._own = math.sqrt(1.0 - world.rho) * world.single_sd
-        self._factor = np.ones(runs)
+        self._factor = np.full(runs, world.factor)
+        self._last = np.zeros(runs)
 
     def next_proposal(self, runs: int) -> None:
         """A new candidate in every run, with its own spread."""
         if self._world.spread:
-            self._factor = np.exp(self._world.spread * self._rng.standard_normal(runs))
+            self._factor = self._world.factor * np.exp(self._world.spread * self._rng.standard_normal(runs))
 
     def _noise(self, count: int) -> Array:
         return self._own * unit_noise(self._rng, self._world.shape, count)
@@ -102,6 +107,9 @@ class Draws:
     def calibration(self, runs: int, pairs: int) -> tuple[Array, Array]:
         """Both arms of the A/A pairs, runs × pairs."""
         shared = self._shared * self._rng.standard_normal((runs, pairs))
+        if self._world.memory:
+            steps = np.stack([self._correlated(np.arange(runs)) for _ in range(pairs)], axis=1)
+            return shared - 0.5 * steps, shared + 0.5 * steps
         first = shared + self._own * unit_noise(self._rng, self._world.shape, (runs, pairs))
         return first, shared + self._own * unit_noise(self._rng, self._world.shape, (runs, pairs))
 
@@ -114,4 +122,15 @@ class Draws:
     def pair(self, which: Array) -> tuple[Array, Array]:
         """Noise of the candidate's and the incumbent's trial of one pair."""
         shared = self._shared * self._rng.standard_normal(which.size)
+        if self._world.memory:
+            step = self._correlated(which)
+            return shared + 0.5 * step, shared - 0.5 * step
         return shared + self._factor[which] * self._noise(which.size), shared + self._noise(which.size)
+
+    def _correlated(self, which: Array) -> Array:
+        """The next paired difference of each run, which remembers the one before."""
+        memory = self._world.memory
+        fresh = math.sqrt(2.0) * self._noise(which.size)
+        self._last[which] = memory * self._last[which] + math.sqrt(1.0 - memory * memory) * fresh
+        step: Array = self._last[which]
+        return step
