@@ -103,7 +103,7 @@ def keep_curve(
     sizes: Sequence[float] = _SIZES,
     *,
     keeps: int = 0,
-    trials: int = 1000,
+    trials: int = 500,
     seed: int = 0,
 ) -> tuple[Chance, ...]:
     """Chance to keep and expected trials, by effect.
@@ -130,7 +130,7 @@ def keep_curve(
 
 
 def detectable_by_budget(
-    policy: Policy, noise: Noise, budgets: Sequence[int] = (4, 8, 16, 24, 48), *, trials: int = 400, seed: int = 0
+    policy: Policy, noise: Noise, budgets: Sequence[int] = (4, 8, 16, 24, 48), *, trials: int = 200, seed: int = 0
 ) -> tuple[Detectable, ...]:
     """The smallest effect kept with probability 0.8, for several limits on confirm pairs."""
     sizes = tuple(np.linspace(0.4, 4.0, 19).tolist())
@@ -142,7 +142,7 @@ def detectable_by_budget(
     return tuple(out)
 
 
-def plan_run(policy: Policy, noise: Noise, *, trials: int = 1000, seed: int = 0) -> Plan:
+def plan_run(policy: Policy, noise: Noise, *, trials: int = 500, seed: int = 0) -> Plan:
     """The whole plan for one metric.
 
     Args:
@@ -160,6 +160,6 @@ def plan_run(policy: Policy, noise: Noise, *, trials: int = 1000, seed: int = 0)
         evaluations_null=nothing.evaluations,
         curve=keep_curve(policy, noise, trials=trials, seed=seed),
         curve_later=keep_curve(policy, noise, keeps=10, trials=trials, seed=seed),
-        detectable=detectable_by_budget(policy, noise, seed=seed),
+        detectable=detectable_by_budget(policy, noise, trials=max(50, trials // 2), seed=seed),
         interval=half,
     )
