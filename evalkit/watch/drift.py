@@ -25,6 +25,7 @@ _GRID = (0.25, 0.5, 1.0, 2.0)
 _PRIOR_DF = 8.0
 _Z_ENVIRONMENT = 4.0
 _FEWEST_EARLIER = 3
+_LARGEST_Z = 1e9
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ class VisitReport:
         interval: 95 % confidence sequence for it.
         evidence: log of the e-CUSUM's value.
         alarm: whether it reached the threshold.
-        since: the last visit before the evidence began to grow; a bisection starts there.
+        since: the visit after which the strongest evidence began to grow; a loss may be somewhat older.
     """
 
     visit: int
@@ -190,7 +191,7 @@ class EnvironmentShift:
     Attributes:
         before: mean of the anchor's values in earlier visits.
         now: its mean in this visit.
-        z: the difference in standard errors.
+        z: the difference in standard errors; ±1e9 where nothing ever varied before.
     """
 
     before: float
@@ -218,7 +219,8 @@ def environment_shift(earlier: Sequence[Sequence[float]], now: Sequence[float]) 
     spread = math.sqrt(max(between, floor) * (1 + 1 / len(means)))
     current = math.fsum(now) / len(now)
     if spread <= 0:
-        return EnvironmentShift(center, current, math.inf) if current != center else None
+        z = math.copysign(_LARGEST_Z, current - center)
+        return EnvironmentShift(center, current, z) if current != center else None
     z = (current - center) / spread
     return EnvironmentShift(center, current, z) if abs(z) >= _Z_ENVIRONMENT else None
 

@@ -102,4 +102,4 @@ def test_environment_shift():
     assert moved.z > 4
     assert environment_shift(earlier[:2], [99.0]) is None
     assert environment_shift([[1.0]] * 3, [1.0]) is None
-    assert environment_shift([[1.0]] * 3, [2.0]).z == math.inf
+    assert environment_shift([[1.0]] * 3, [2.0]).z == 1e9

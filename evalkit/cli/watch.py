@@ -1,0 +1,197 @@
+"""``evalkit watch``: head against the frozen anchor; or change points of a series from elsewhere."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from evalkit.cli.common import contract_options, end, load, print_json
+
+if TYPE_CHECKING:
+    from evalkit.verify.workbench import Workbench
+    from evalkit.watch.series import Change, Series
+    from evalkit.watch.visit import MetricVisit, Visit
+
+__all__ = ["command"]
+
+_CLEAN, _LOST = 0, 1
+
+
+@click.command(name="watch")
+@contract_options
+@click.option("--series", type=click.Path(path_type=Path, exists=True), help="Change points of a file instead.")
+@click.option("--find/--no-find", default=True, show_default=True, help="On an alarm, bisect over the keeps.")
+@click.option("--threshold", type=click.FloatRange(min=10), help="Visits between false alarms. Default: 1000.")
+@click.option("--every", type=click.IntRange(min=1), help="Do nothing unless so many keeps came since the last visit.")
+def command(
+    file: Path | None,
+    profile: str,
+    as_json: bool,
+    series: Path | None,
+    find: bool,
+    threshold: float | None,
+    every: int | None,
+) -> None:
+    """Has head silently lost what the run started from, and which keep lost it?
+
+    Each call is a visit: a few pairs of head and anchor side by side, more only while the evidence grows. State is in
+    the ledger, so a cron job needs nothing else. Ends with 0 when nothing is lost and 1 on an alarm.
+
+    With --series FILE: CSV, JSON lines, pytest-benchmark or asv results; prints where they change. That is a diagnosis
+    (a raw series can't tell the code from the machine), so it ends with 0 whatever it finds.
+    """
+    if series is not None:
+        _series(series, as_json=as_json)
+        return
+    end(_visit(file, profile, find=find, threshold=threshold, every=every, as_json=as_json))
+
+
+def _series(path: Path, *, as_json: bool) -> None:
+    from evalkit.watch.series import changes, read_series  # noqa: PLC0415 - numpy loads late
+
+    found = [(series, changes(series)) for series in read_series(path)]
+    if as_json:
+        print_json("series", {"series": [_series_document(series, points) for series, points in found]})
+        return
+    for series, points in found:
+        _say_series(series, points)
+    click.echo("Change points say where to look; a raw series can't tell the code from the machine.")
+
+
+def _series_document(series: Series, points: tuple[Change, ...]) -> dict[str, Any]:
+    fields = ("index", "commit", "previous", "time", "before", "after", "relative", "methods", "p_value")
+    changed = [{name: getattr(point, name) for name in fields} for point in points]
+    return {"name": series.name, "points": len(series.points), "changes": changed}
+
+
+def _say_series(series: Series, points: tuple[Change, ...]) -> None:
+    from evalkit.report.audit_words import clean, number  # noqa: PLC0415
+
+    click.echo(f"{clean(series.name, 120)}: {len(series.points)} points, {len(points) or 'no'} change points")
+    for point in points:
+        when = "" if point.time is None else f" {datetime.fromtimestamp(point.time, UTC):%Y-%m-%d %H:%M}"
+        where = f" {clean(point.commit, 40)} (after {clean(point.previous, 40)})" if point.commit else ""
+        size = "" if point.relative is None else f" ({100 * point.relative:+.2g} %)"
+        sure = "" if point.p_value is None else f", p = {point.p_value:.3g}"
+        level = f"{number(point.before)} → {number(point.after)}{size}"
+        click.echo(f"  point {point.index + 1}{when}{where}: {level}, by {' and '.join(point.methods)}{sure}")
+
+
+def _visit(
+    file: Path | None, profile: str, *, find: bool, threshold: float | None, every: int | None, as_json: bool
+) -> int:
+    from evalkit.verify.workbench import Workbench  # noqa: PLC0415 - loads late
+    from evalkit.watch.drift import DriftPolicy  # noqa: PLC0415
+    from evalkit.watch.visit import visit  # noqa: PLC0415
+
+    policy = DriftPolicy() if threshold is None else DriftPolicy(threshold=threshold)
+    with Workbench.open(load(file, profile)) as bench:
+        if every is not None and not _due(bench, every):
+            _print(as_json, {"skipped": True}, f"fewer than {every} keeps since the last visit; nothing to do")
+            return _CLEAN
+        done = visit(bench, policy=policy, progress=None if as_json else _progress("visit"))
+        document = _visit_document(done)
+        lines = _visit_lines(done)
+        if find:
+            for alarm in done.alarms:
+                found, told = _find(bench, alarm, quiet=as_json)
+                document.setdefault("found", []).append(found)
+                lines += told
+    _print(as_json, document, "\n".join(lines))
+    return _LOST if done.alarms or done.broken else _CLEAN
+
+
+def _due(bench: Workbench, every: int) -> bool:
+    last = bench.ledger.latest("visited")
+    return bench.book.keeps - (int(last.body["keeps"]) if last else 0) >= every
+
+
+def _progress(what: str) -> Any:
+    def show(done: int, wanted: int) -> None:
+        if sys.stderr.isatty():
+            click.echo(f"\r{what}: pair {done + 1} of about {max(wanted, done + 1)}  ", nl=False, err=True)
+
+    return show
+
+
+def _print(as_json: bool, document: dict[str, Any], text: str) -> None:
+    if as_json:
+        print_json("watch", json.loads(json.dumps(document, default=str)))
+    else:
+        click.echo(text)
+
+
+def _metric_document(metric: MetricVisit) -> dict[str, Any]:
+    return {
+        "name": metric.name,
+        "tolerance": metric.tolerance,
+        **metric.report.as_json(),
+        "environment_shift": metric.shift,
+        "worse_slices": [{"label": s.label, "change": s.change, "cases": s.cases, "z": s.z} for s in metric.slices],
+    }
+
+
+def _visit_document(done: Visit) -> dict[str, Any]:
+    return {
+        "keeps": done.keeps,
+        "alarm": bool(done.alarms or done.broken),
+        "broken": done.broken,
+        "metrics": [_metric_document(metric) for metric in done.metrics],
+        "environment_changed": {name: list(values) for name, values in done.changed.items()},
+    }
+
+
+def _visit_lines(done: Visit) -> list[str]:
+    if done.broken:
+        return [f"ALARM after {done.keeps} keeps: {done.broken}"]
+    if not done.metrics:
+        return ["nothing was kept yet, so head is the anchor"]
+    lines = [_metric_line(metric, done.keeps) for metric in done.metrics]
+    for metric in done.metrics:
+        if metric.shift:
+            before, now = metric.shift["before"], metric.shift["now"]
+            lines.append(f"  the anchor itself moved on {metric.name} ({before:.4g} → {now:.4g}): not the code")
+        lines += [
+            f"  {metric.name} is worse on {found.label} ({found.change:+.3g} over {found.cases} cases), not overall"
+            for found in metric.slices
+        ]
+    lines += [f"  environment: {name} was {old!r}, is {new!r}" for name, (old, new) in done.changed.items()]
+    return lines
+
+
+def _metric_line(metric: MetricVisit, keeps: int) -> str:
+    report = metric.report
+    low, high = report.interval
+    word = "ALARM" if report.alarm else "ok"
+    evidence = f"evidence e^{report.evidence:.1f}, may lose {metric.tolerance:.3g}"
+    return (
+        f"{word}: {metric.name} after {keeps} keeps, visit {report.visit}: {report.change:+.4g} against the anchor "
+        f"[{low:.3g}, {high:.3g}], {report.pairs} pairs, {evidence}"
+    )
+
+
+def _find(bench: Workbench, alarm: MetricVisit, *, quiet: bool) -> tuple[dict[str, Any], list[str]]:
+    """Bisect after an alarm; the predicted cost is printed before anything is measured."""
+    from dataclasses import asdict  # noqa: PLC0415
+
+    from evalkit.watch.visit import find_keep, suspects  # noqa: PLC0415
+
+    among = suspects(bench, alarm)
+    cost = among.cost
+    said = f"searching {len(among.bodies)} keeps for {alarm.name}: {cost.decisions} tests, about {cost.pairs} pairs"
+    if not quiet:
+        click.echo(f"{said} (at most {cost.most})")
+    finding, kept = find_keep(bench, among, progress=None if quiet else _progress("search"))
+    document = {"metric": alarm.name, **asdict(finding), "experiment": kept["experiment"], "commit": kept["commit"]}
+    name = f"experiment {kept['experiment']} (commit {kept['commit'][:12]})"
+    words = {
+        "named": f"{name} lost it: {finding.change:+.4g} on {alarm.name}",
+        "gradual": f"no single keep lost it; about half was gone by {name}",
+        "undecided": f"most likely {name}, but the pairs allowed did not settle it",
+    }
+    return document, [f"{words[finding.outcome.value]} ({finding.decisions} tests, {finding.pairs} pairs)"]
