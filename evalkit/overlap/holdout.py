@@ -223,7 +223,7 @@ def _corpus_shares(index: ContainmentIndex, rule: Rule, scan: CorpusScan) -> dic
         return None
     shares: dict[int, float] = {}
     base, counts = index.units.base, index.window_counts
-    hasher = index.hasher()
+    hasher = index.hasher
     owners = np.unique(np.searchsorted(base, np.flatnonzero(scan.seen), "right") - 1)
     for unit in owners.tolist():
         marked = index.units.marked[base[unit] : base[unit + 1]]

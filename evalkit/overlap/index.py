@@ -7,6 +7,7 @@ they start no match.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Iterable
@@ -113,18 +114,19 @@ class ContainmentIndex:
         """Index plain strings."""
         return cls(collect_units(texts), window, common)
 
-    @property
+    @functools.cached_property
     def window_counts(self) -> Ints:
         """Windows of every unit, common ones included."""
         return self._per_unit(self._keys) + self._per_unit(self._common_keys)
 
-    @property
+    @functools.cached_property
     def seed_counts(self) -> Ints:
         """Windows of every unit that can start a match."""
         return self._per_unit(self._keys)
 
+    @functools.cached_property
     def hasher(self) -> Hasher:
-        """A hasher for blocks that are looked up here."""
+        """A hasher for blocks that are looked up here; one for all, since an index is used by one thread at a time."""
         return Hasher(self.window)
 
     def look_up(self, codes: NDArray[np.uint8], windows: Windows) -> Hits:
@@ -168,7 +170,7 @@ class ContainmentIndex:
                 found.append(self._verified(codes, windows, rows, places, weight * 0))
         return Hits(*(np.concatenate([getattr(f, name) for f in found]) for name in Hits.__slots__))
 
-    @property
+    @functools.cached_property
     def mean_weights(self) -> NDArray[np.float64]:
         """Average weight of every unit's windows, common ones included at 0."""
         total = np.zeros(self.units.count, np.float64)

@@ -83,7 +83,7 @@ class Scanner:
         self.phrases = phrases if phrases is not None and len(phrases) else None
         self.tallies: dict[int, Tally] = {}
         self.seen = np.zeros(len(index.units.marked), bool) if rule.scope == "corpus" else None
-        self._hasher = index.hasher()
+        self._hasher = index.hasher
         self._sizes = index.units.sizes
         self._counts = index.window_counts
         self._weights = index.mean_weights

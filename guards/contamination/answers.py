@@ -7,8 +7,10 @@ list, its order).
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
+import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +25,13 @@ _LEAST_SHUFFLED = 8
 _LEAST_PAIRS = 4
 _LEAST_BITS = 30.0
 _LEAST_KEY = 5
-_TWO = 2
+_LONGEST_KEY = 2000
+_LEAST_PAIR_BITS = 12.0
+_CHANCE_BITS = 0.6
+_HEAD = 400
+_SHORT = 200
+_NO_LETTER = re.compile(r"[^a-z0-9]+")
+_SEPARATORS = bytes(32 if chr(byte) in ",;|[](){}:\"'\n\t\r" else byte for byte in range(256))
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +49,7 @@ class Coincidence:
     bits: float
 
 
+@functools.lru_cache(maxsize=1 << 16)
 def _plain(value: str) -> str:
     """Answers as they compare: ``70,000``, ``70000.0`` and ``$70000`` are one."""
     text = value.strip().strip("$%").replace(",", "").lower()
@@ -68,14 +77,25 @@ class AnswerKey:
         known = sum(map(len, self._places.values()))
         self._bits = {answer: math.log2(known / len(places)) for answer, places in self._places.items()}
         self._start_bits = math.log2(max(2, len(items)))
+        self._numeric = all(any(char.isdigit() for char in answer) for answer in self._places)
         self._single = bool(self._places) and all(len(answer) == 1 for answer in self._places)
+
+    def may_hold(self, raw: bytes) -> bool:
+        """Whether text could be a list of answers: enough of its first words are."""
+        if self._numeric and len(raw[:_HEAD]) - len(raw[:_HEAD].translate(None, b"0123456789")) < _LEAST_RUN:
+            return False
+        head = raw[:_HEAD].translate(_SEPARATORS).split()
+        if self._single and len(head) == 1:
+            return True
+        known = sum(word.decode("latin-1").strip("$%").lower() in self._places for word in head)
+        return len(head) >= _LEAST_RUN and known * 4 >= len(head)
 
     def find(self, values: Sequence[str]) -> Coincidence | None:
         """The most surprising way in which a list is answers of the holdout, or None."""
         plain = [_plain(value) for value in values]
         if len(plain) == 1 and self._single:
             plain = list(plain[0])
-        if len(plain) < _LEAST_RUN or not self._places or _is_range(plain):
+        if sum(value in self._places for value in plain) < _LEAST_RUN or _is_range(plain):
             return None
         return self._run(plain, "in order") or self._run(plain[::-1], "in reverse") or self._shuffled(plain)
 
@@ -126,27 +146,35 @@ class AnswerKey:
     def find_pairs(self, pairs: Sequence[tuple[str, str]]) -> Coincidence | None:
         """Pieces of questions, each with the answer of that very question.
 
+        A piece that stands in many questions, or beside a common answer, says little: its bits are ``-log2`` of the
+        chance that one of those questions has that answer. What chance alone gathers over many pairs is taken off.
+
         Args:
             pairs: a string and the value that goes with it.
         """
         found: dict[int, float] = {}
         asked = 0
         for key, value in pairs:
+            answer = _plain(value)
+            if answer not in self._places or not _LEAST_KEY <= len(key) <= _LONGEST_KEY:
+                continue
             letters = _letters(key)
             if len(letters) < _LEAST_KEY:
                 continue
             asked += 1
-            answer = _plain(value)
-            holders = [item for item in self._places.get(answer, ()) if letters in self._letters[item]]
-            if holders and len(holders) <= max(1, len(self._answers) // 20):
-                found[holders[0]] = max(0.0, self._bits[answer] - math.log2(len(holders)))
+            holders = [item for item in self._places[answer] if letters in self._letters[item]]
+            if holders:
+                everywhere = sum(letters in text for text in self._letters)
+                found[holders[0]] = max(0.0, self._bits[answer] - math.log2(everywhere))
         bits = sum(found.values())
-        if len(found) < _LEAST_PAIRS or len(found) * _TWO < asked or bits < _LEAST_BITS / _TWO:
+        if len(found) < _LEAST_PAIRS or bits < _LEAST_PAIR_BITS + _CHANCE_BITS * asked:
             return None
         return Coincidence(tuple(sorted(found)), "beside their questions", round(bits, 1))
 
 
 def _letters(text: str) -> bytes:
+    if len(text) < _SHORT and text.isascii():
+        return _NO_LETTER.sub("", text.lower()).encode()
     return read_letters(text.encode("utf-8", "replace"), escaped=False).codes.tobytes()
 
 

@@ -17,6 +17,13 @@ __all__ = ["LEAST", "decoded"]
 LEAST = 16
 """Bytes below which a literal is not decoded: it can't hold an item."""
 _DEPTH = 3
+_WORD = 40  # bytes that no name or path of a program often exceeds
+_HEX_PAIRS = re.compile(rb"(?:(?:0x|\\x)?[0-9a-fA-F]{2}[\s,]+){8}")
+_ENGLISH = re.compile(rb"\b(?:the|and|of|to|is|in|for|how|if|or|a)\b", re.IGNORECASE)
+_NAME = re.compile(rb"[\w./:%@,*\[\]()<>|?=&{}#-]+")
+_PUNCTUATION = bytes(
+    set(range(33, 127)) - set(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789./_-\"',\\")
+)
 _MOST = 4 << 20
 _FORMS_MOST = 200
 _HEX = re.compile(rb"[0-9a-fA-F]+")
@@ -27,6 +34,7 @@ _ESCAPES = re.compile(rb"\\x[0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}")
 _FREQUENT = b' etao"'
 _KEY_LENGTHS = 16
 _PER_COLUMN = 12
+_PRINTABLE = bytes([*b"\n\t\r", *range(32, 127)])
 _LETTERS = b"abcdefghijklmnopqrstuvwxyz"
 
 
@@ -62,6 +70,10 @@ def decoded(raw: bytes) -> Iterator[bytes]:
 def _encodings(raw: bytes) -> Iterator[bytes]:
     """Decodings that the bytes themselves announce."""
     yield from _decompressed(raw)
+    if _ESCAPES.search(raw):
+        yield from _tried(lambda: codecs.decode(raw.decode("latin-1"), "unicode_escape").encode("utf-8", "replace"))
+    if b" " in raw[:_WORD] and not _HEX_PAIRS.match(raw):
+        return
     packed = _SPACES.sub(b"", raw)
     if len(packed) < LEAST:
         return
@@ -72,17 +84,18 @@ def _encodings(raw: bytes) -> Iterator[bytes]:
         yield from _tried(lambda: base64.b64decode(plain + b"=" * (-len(plain) % 4)))
     if len(packed) % 8 == 0 and _BASE32.fullmatch(packed):
         yield from _tried(lambda: base64.b32decode(packed))
-    if packed == raw and b'"' not in raw and b"," not in raw:
+    dense = packed == raw and len(raw) >= _WORD and len(raw.translate(None, _PUNCTUATION)) < 0.9 * len(raw)
+    if dense and b'"' not in raw and b"," not in raw:
         yield from _tried(lambda: base64.b85decode(packed))
-    if packed.startswith(b"<~") or (packed == raw and b"`" not in raw[:1] and not packed.isalnum()):
+    if packed.startswith(b"<~") or dense:
         yield from _tried(lambda: base64.a85decode(packed, adobe=packed.startswith(b"<~")))
-    if _ESCAPES.search(raw):
-        yield from _tried(lambda: codecs.decode(raw.decode("latin-1"), "unicode_escape").encode("utf-8", "replace"))
 
 
 def _is_mixed(packed: bytes) -> bool:
     """Long words and identifiers look like base64 too; real base64 mixes cases, or has digits, or padding."""
-    return not packed.isalpha() or not (packed.islower() or packed.isupper())
+    if packed.islower() or packed.isupper():
+        return False
+    return len(packed) < _WORD or any(byte in packed for byte in b"0123456789+/")
 
 
 def _tried(decode: Callable[[], bytes]) -> Iterator[bytes]:
@@ -117,19 +130,24 @@ def _inflated(machine: zlib._Decompress | bz2.BZ2Decompressor | lzma.LZMADecompr
 
 def _ciphers(raw: bytes) -> Iterator[bytes]:
     """Reversal, letter shifts and XOR, with the keys that letter frequencies suggest."""
-    if len(raw) < 2 * LEAST:
+    if len(raw) < _WORD or _is_english(raw):
         return
     yield raw[::-1]
     low = raw.lower()
-    letters = [byte for byte in low if byte in _LETTERS]
-    if len(letters) * 2 > len(raw):
+    if len(low.translate(None, _LETTERS)) * 2 < len(raw):
         yield codecs.encode(raw.decode("latin-1"), "rot13").encode("latin-1")
-        top = Counter(letters).most_common(1)[0][0]
+        top = max(_LETTERS, key=low.count)
         for wanted in b"eta":
             if shift := (wanted - top) % 26:
                 yield _shifted(low, shift)
-    if not _looks_like_text(raw):
+    if not _looks_like_text(raw) and not _NAME.fullmatch(raw):
         yield from _xored(raw)
+
+
+def _is_english(raw: bytes) -> bool:
+    """A small word in every sixty bytes."""
+    head = raw[:600]
+    return len(_ENGLISH.findall(head)) * 60 > len(head)
 
 
 def _shifted(low: bytes, shift: int) -> bytes:
@@ -139,8 +157,8 @@ def _shifted(low: bytes, shift: int) -> bytes:
 def _looks_like_text(raw: bytes) -> bool:
     """Words with spaces between them."""
     head = raw[:4096]
-    printable = sum(32 <= byte < 127 or byte in b"\n\t\r" for byte in head)  # noqa: PLR2004 - printable ASCII
-    return printable > 0.95 * len(head) and head.count(b" ") > len(head) // 16
+    strange = len(head.translate(None, _PRINTABLE))
+    return strange < 0.05 * len(head) and head.count(b" ") > len(head) // 16
 
 
 def _xored(raw: bytes) -> Iterator[bytes]:

@@ -15,14 +15,12 @@ from evalkit.overlap.scanning import Scanner
 from guards.contamination.answers import AnswerKey, Coincidence
 from guards.contamination.decoding import LEAST, decoded
 from guards.contamination.digests import DigestTable
-from guards.contamination.literals import Literals, literals_of, literals_of_text, split_values
-from guards.source.fragments import parse
+from guards.contamination.literals import Literals, literals_of, split_values
 
 __all__ = ["Leak", "SourceChecker"]
 
 _MOST_SOURCE = 32 << 20
 _NAMED = 3
-_PYTHON = (".py", ".pyi", ".pyw")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +46,15 @@ class Leak:
 class _Texts:
     """Literals laid side by side, one a line, so that one scan does for all of them."""
 
-    lines: list[int] = field(default_factory=list)
+    at: list[int] = field(default_factory=list)
     raws: list[bytes] = field(default_factory=list)
     known: set[bytes] = field(default_factory=set)
 
-    def add(self, line: int, raw: bytes) -> None:
+    def add(self, at: int, raw: bytes) -> None:
         digest = hashlib.blake2b(raw, digest_size=12).digest()
         if len(raw) >= LEAST and digest not in self.known:
             self.known.add(digest)
-            self.lines.append(line)
+            self.at.append(at)
             self.raws.append(raw.replace(b"\n", b" "))
 
 
@@ -75,37 +73,32 @@ class SourceChecker:
         self._digests = DigestTable(items)
         self._phrases = self.holdout.phrases
 
-    def check(self, name: str, raw: bytes) -> list[Leak]:
+    def check(self, raw: bytes) -> list[Leak]:
         """Every leak of one file; an empty list says that none was seen, not that there is none.
 
         Args:
-            name: of the file; its suffix says whether it is Python.
-            raw: its bytes, of which the first 32 MiB are looked at.
+            raw: the file's bytes, of which the first 32 MiB are looked at.
         """
         raw = raw[:_MOST_SOURCE]
         source = raw.decode("utf-8", "replace")
-        literals = self._literals(name, source)
+        literals = literals_of(source)
+        place = _Places(source)
         leaks = list(self._in_clear(raw))
         plain = {item for leak in leaks for item in leak.items}
-        folded, opened = _Texts(), _Texts()
         forms: list[tuple[int, bytes]] = []
-        for line, text in literals.texts:
-            folded.add(line, text)
-            if len(text) >= LEAST:
-                for form in decoded(text):
-                    opened.add(line, form)
-                    forms.append((line, form))
-        for texts in (folded, opened):
-            leaks += (leak for leak in self._hidden(texts) if not plain.issuperset(leak.items))
+        hidden = _Texts()
+        for at, text, spelled in literals.texts:
+            if len(text) < LEAST:
+                continue
+            if spelled:
+                hidden.add(at, text)
+            for form in decoded(text):
+                hidden.add(at, form)
+                forms.append((at, form))
+        leaks += (leak for leak in self._hidden(hidden, place) if not plain.issuperset(leak.items))
         leaks += self._digest_leaks(source, forms)
-        leaks += self._answer_leaks(literals, forms)
+        leaks += self._answer_leaks(literals, forms, place)
         return leaks
-
-    def _literals(self, name: str, source: str) -> Literals:
-        if not name.endswith(_PYTHON):
-            return literals_of_text(source)
-        parsed = parse(source)
-        return literals_of(parsed.tree) if parsed.tree.body else literals_of_text(source)
 
     def _scan(self, raw: bytes, *, by_line: bool) -> Iterator[tuple[tuple[str, ...], int, str]]:
         """Items, line and passage of every unit found."""
@@ -120,11 +113,12 @@ class SourceChecker:
         for items, line, passage in self._scan(raw, by_line=False):
             yield Leak("text", items, line, f"holds the text of {_named(items)}", passage)
 
-    def _hidden(self, texts: _Texts) -> Iterator[Leak]:
+    def _hidden(self, texts: _Texts, place: _Places) -> Iterator[Leak]:
         if not texts.raws:
             return
         for items, line, passage in self._scan(b"\n".join(texts.raws) + b"\n", by_line=True):
-            yield Leak("encoded", items, texts.lines[line - 1], f"a literal hides the text of {_named(items)}", passage)
+            at = place.line(texts.at[line - 1])
+            yield Leak("encoded", items, at, f"a literal hides the text of {_named(items)}", passage)
 
     def _digest_leaks(self, source: str, forms: Iterable[tuple[int, bytes]]) -> Iterator[Leak]:
         found = self._digests.find(source, (form for _, form in forms))
@@ -133,39 +127,38 @@ class SourceChecker:
             line = min(found.values())
             yield Leak("digests", items, line, f"holds digests of {_named(items)}", source.split("\n")[line - 1][:400])
 
-    def _answer_leaks(self, literals: Literals, forms: Sequence[tuple[int, bytes]]) -> Iterator[Leak]:
+    def _answer_leaks(self, literals: Literals, forms: Sequence[tuple[int, bytes]], place: _Places) -> Iterator[Leak]:
         best: tuple[int, Coincidence] | None = None
-        for line, values in self._sequences(literals, forms):
+        for at, values in self._sequences(literals, forms):
             found = self._answers.find(values)
             if found and (best is None or found.bits > best[1].bits):
-                best = line, found
+                best = at, found
         if best:
-            line, found = best
+            at, found = best
             items = tuple(self.items[number].id for number in found.items)
             message = f"holds {len(items)} answers of the holdout {found.how} ({found.bits:.0f} bits of coincidence)"
-            yield Leak("answers", items, line, message)
+            yield Leak("answers", items, place.line(at), message)
         pairs = self._answers.find_pairs([(key, value) for _, key, value in literals.pairs])
         if pairs:
             items = tuple(self.items[number].id for number in pairs.items)
-            line = literals.pairs[0][0]
+            line = place.line(literals.pairs[0][0])
             yield Leak("pairs", items, line, f"maps pieces of {_named(items)} to their answers")
 
     def _sequences(self, literals: Literals, forms: Sequence[tuple[int, bytes]]) -> Iterator[tuple[int, list[str]]]:
         yield from literals.sequences
-        for line, raw in [*literals.texts, *forms]:
-            if len(raw) >= 6 and (text := _printable(raw)) is not None:  # noqa: PLR2004 - six answers of one character
-                yield line, split_values(text)
+        for at, raw in [*((at, raw) for at, raw, _ in literals.texts), *forms]:
+            if len(raw) >= 6 and self._answers.may_hold(raw):  # noqa: PLR2004 - six answers of one character
+                yield at, split_values(raw.decode("latin-1"))
 
 
-def _printable(raw: bytes) -> str | None:
-    """Text, if it is mostly ASCII text."""
-    text = raw.decode("latin-1")
-    head = text[:2000]
-    return (
-        text
-        if sum(char.isascii() and (char.isprintable() or char.isspace()) for char in head) > 0.9 * len(head)
-        else None
-    )
+class _Places:
+    """Lines of offsets."""
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+
+    def line(self, at: int) -> int:
+        return self._source.count("\n", 0, at) + 1
 
 
 def _named(items: Sequence[str]) -> str:

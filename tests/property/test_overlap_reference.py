@@ -99,7 +99,7 @@ def test_any_bytes_are_read(raw: bytes, escaped: bool) -> None:
 def test_windows_are_found_none_missing_none_extra(window: Window, encoding: str) -> None:
     rng = random.Random(f"{window.name}{encoding}")
     index = ContainmentIndex.of_texts(UNITS, window, common=10**9)
-    hasher = index.hasher()
+    hasher = index.hasher
     found_any = 0
     for _ in range(40):
         document = _document(rng)
@@ -118,7 +118,7 @@ def test_windows_are_found_none_missing_none_extra(window: Window, encoding: str
 def test_a_million_windows_against_the_reference() -> None:
     rng = random.Random(20)
     index = ContainmentIndex.of_texts(UNITS, Window(24), common=10**9)
-    hasher = index.hasher()
+    hasher = index.hasher
     looked_at = 0
     while looked_at < 1_000_000:
         document = _document(rng)
