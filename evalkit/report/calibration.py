@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from evalkit.contract import Contract
-from evalkit.report.wording import change_text, duration, value_text
+from evalkit.report.wording import duration, value_text
 from evalkit.stats.noise import Noise
 from evalkit.verify.rules import scale_of
 
@@ -24,7 +24,7 @@ def calibration_lines(contract: Contract, body: Mapping[str, Any]) -> Iterator[s
     for metric in contract.metrics:
         noise = Noise.from_dict(body["noise"][metric.name])
         scale = scale_of(metric)
-        spread = change_text(noise.sd, scale).lstrip("+")
+        spread = f"{100 * noise.sd:.3g} %" if scale == "log" else value_text(noise.sd)
         yield (
             f"  {metric.name}: {value_text(body['values'][metric.name])}, paired sd {spread}, "
             f"correlation within a pair {noise.rho:.2f} ({noise.why.partition(':')[0]}, {metric.trust})"

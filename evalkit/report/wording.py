@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -59,8 +60,8 @@ def value_text(value: float) -> str:
 
 
 def change_text(value: float, scale: Scale) -> str:
-    """An effect: in the metric's unit, or in percent for ratios."""
-    return f"{100 * value:+.3g} %" if scale == "log" else f"{value:+.4g}"
+    """An effect, larger is better: in the metric's unit, or as a factor for ratios (``×1.25`` is better by a quarter)."""
+    return f"×{math.exp(min(value, 690.0)):.3g}" if scale == "log" else f"{value:+.4g}"
 
 
 def pairs_text(metric: Metric, effect: Mapping[str, Any] | None) -> str:

@@ -30,6 +30,7 @@ _REASONS = {
     "diagnostic": Reason.DOUBTFUL_EVIDENCE,
     "not-exact": Reason.DOUBTFUL_EVIDENCE,
 }
+_NO_LOSS = 1e-9
 _DECISIONS = {"keep": Decision.KEEP, "reject": Decision.REJECT, "inconclusive": Decision.INCONCLUSIVE}
 
 
@@ -103,13 +104,14 @@ class Course:
         """The trial that is needed next; None when the conclusion is final."""
         if self._failed:
             return None
+        standings = {self._standing(name).outcome for name in self._guards} if self._pairs else set()
+        if "reject" in standings:
+            return None
         if (need := self._test.need()) is not None:
             return need
         if self._test.decision().outcome != "keep" or self._pairs >= self._rules.policy.max_pairs:
             return None
-        undecided = any(self._standing(name).outcome == "inconclusive" for name in self._guards)
-        refused = any(self._standing(name).outcome == "reject" for name in self._guards)
-        return Need.CONFIRM_PAIR if undecided and not refused else None
+        return Need.CONFIRM_PAIR if "inconclusive" in standings else None
 
     def split(self, need: Need) -> str:
         """On which cases a trial is run."""
@@ -182,17 +184,17 @@ class Course:
         )
 
     def _weigh(self, statistics: Statistics) -> tuple[Decision, Reason, str]:
+        for rule in self._rules.guarded if self._pairs else ():
+            standing = self._standing(rule.name)
+            if standing.outcome == "reject":
+                return Decision.REJECT, Reason.GUARD_METRIC, _guard_sentence(rule, standing)
         decision = _DECISIONS[statistics.outcome]
         if decision is not Decision.KEEP:
             return decision, _REASONS[statistics.reason], _sentence(self._rules.objective, statistics)
         for rule in self._rules.guarded:
             standing = self._standing(rule.name)
-            if standing.outcome == "reject":
-                return Decision.REJECT, Reason.GUARD_METRIC, f"{rule.name}: {standing.message}"
-        for rule in self._rules.guarded:
-            standing = self._standing(rule.name)
             if standing.outcome == "inconclusive":
-                return Decision.INCONCLUSIVE, Reason.NOT_ENOUGH_EVIDENCE, f"{rule.name}: {standing.message}"
+                return Decision.INCONCLUSIVE, Reason.NOT_ENOUGH_EVIDENCE, _guard_sentence(rule, standing)
         return decision, Reason.IMPROVED, _sentence(self._rules.objective, statistics)
 
 
@@ -220,6 +222,21 @@ def _sentence(rule: MetricRule, statistics: Statistics) -> str:
             return f"{rule.name}: evidence {_odds(statistics.log_e)} after {counted}, {needed} needed"
         case _:
             return f"{rule.name}: {statistics.message}"
+
+
+def _guard_sentence(rule: MetricRule, standing: Statistics) -> str:
+    """How a guarded metric moved, and what it was allowed."""
+
+    def shown(value: float) -> str:
+        return f"{100 * math.expm1(value):.3g} %" if rule.scale == "log" else f"{value:.4g}"
+
+    loss = -(standing.mean or 0.0)
+    moved = f"{'worse' if loss > 0 else 'better'} by {shown(abs(loss))}"
+    margin = rule.margin or 0.0
+    allowed = "no loss is allowed" if margin < _NO_LOSS else f"a loss of {shown(margin)} against the anchor is allowed"
+    spent = f", {shown(rule.spent)} of it was lost before" if rule.spent > _NO_LOSS else ""
+    verdict = "not shown to be within its margin" if standing.outcome == "inconclusive" else "beyond its margin"
+    return f"{rule.name} is {moved} over {standing.pairs} pairs, {verdict}: {allowed}{spent}"
 
 
 def _odds(log_e: float) -> str:

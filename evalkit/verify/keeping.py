@@ -6,6 +6,7 @@ nothing: the next start finds the first step that is missing and goes on from th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
@@ -78,12 +79,12 @@ def shown_effect(contract: Contract, verdict: Mapping[str, Any]) -> str:
 
 
 def effect_text(effect: Mapping[str, Any], scale: Scale) -> str:
-    """``better by 0.012 [0.004, 0.02] (7 pairs)``; on the logarithmic scale in percent."""
+    """``better by 0.012 [0.004, 0.02] (7 pairs)``; on the logarithmic scale as a factor, ``better by ×1.25 …``."""
 
     def number(value: float | None, unbounded: str) -> str:
         if value is None:
             return unbounded
-        return f"{100 * value:.3g} %" if scale == "log" else f"{value:.4g}"
+        return f"×{math.exp(min(value, 690.0)):.3g}" if scale == "log" else f"{value:.4g}"
 
     centre = effect.get("mean", effect.get("effect"))
     low, high = number(effect["low"], "−∞"), number(effect["high"], "∞")

@@ -21,6 +21,7 @@ from evalkit.verify.examination import Attempt, examine, refuse
 from evalkit.verify.keeping import finish_keep
 from evalkit.verify.verdict import Decision, Reason, Verdict
 from evalkit.verify.workbench import Workbench
+from evalkit.workspace import Repository
 
 __all__ = ["Verifier", "candidate_tree", "verify_with"]
 
@@ -37,7 +38,8 @@ def candidate_tree(bench: Workbench, candidate: str | Path) -> str:
             the contract's repository.
 
     Raises:
-        WorkspaceError: it is none of these, or can't be turned into a tree.
+        UsageError: it is none of these.
+        WorkspaceError: it can't be turned into a tree: the patch does not apply, the folder holds a device.
     """
     path = Path(candidate)
     incumbent, hidden = bench.book.incumbent, bench.contract.hidden
@@ -49,8 +51,15 @@ def candidate_tree(bench: Workbench, candidate: str | Path) -> str:
             raise WorkspaceError(f"{path} has more than {_MAX_PATCH >> 20} MiB")
         return bench.store.apply_patch(incumbent, path.read_bytes())
     if path.exists():
-        raise WorkspaceError(f"{path} is neither a folder nor a patch", "a patch's name ends in .patch or .diff")
-    return bench.store.import_revision(bench.contract.root, str(candidate))
+        raise UsageError(f"{path} is neither a folder nor a patch", "a patch's name ends in .patch or .diff")
+    if path.suffix in _PATCH_SUFFIXES:
+        raise UsageError(f"there is no file {path}")
+    try:
+        revision = Repository.find(bench.contract.root).resolve(str(candidate))
+    except WorkspaceError as error:
+        what = f"{candidate} is no folder, no patch and no revision"
+        raise UsageError(f"{what}: {error.message}", error.way_out) from None
+    return bench.store.import_revision(bench.contract.root, revision)
 
 
 class Verifier:
