@@ -235,11 +235,11 @@ def cusum(
         alarm = _first_alarm(values[start:], reference, sd, slack=slack, limit=limit)
         if alarm is None:
             break
-        change, at = start + alarm[0], start + alarm[1]
-        after = values[change : at + 1]
-        before = values[start:change]
-        found.append(ChangePoint(change, math.fsum(before) / len(before), math.fsum(after) / len(after)))
-        start = change
+        window = values[start : start + alarm + 1]
+        split = _steepest_split(window)
+        before, after = window[:split], window[split:]
+        found.append(ChangePoint(start + split, math.fsum(before) / split, math.fsum(after) / len(after)))
+        start += split
     return tuple(found)
 
 
@@ -249,18 +249,24 @@ def _difference_sd(values: list[float]) -> float:
     return steps[len(steps) // 2] / (0.6745 * math.sqrt(2.0)) if steps else 0.0
 
 
-def _first_alarm(
-    values: list[float], reference: int, sd: float, *, slack: float, limit: float
-) -> tuple[int, int] | None:
-    """Where the sum that first crosses the limit started, and where it crossed."""
+def _first_alarm(values: list[float], reference: int, sd: float, *, slack: float, limit: float) -> int | None:
+    """Where either sum first crosses the limit."""
     level = math.fsum(values[:reference]) / reference
     up = down = 0.0
-    up_from = down_from = reference
     for i in range(reference, len(values)):
         z = (values[i] - level) / sd
         up, down = max(0.0, up + z - slack), max(0.0, down - z - slack)
-        up_from = i + 1 if up == 0.0 else up_from
-        down_from = i + 1 if down == 0.0 else down_from
         if max(up, down) > limit:
-            return (up_from if up >= down else down_from, i)
+            return i
     return None
+
+
+def _steepest_split(values: list[float]) -> int:
+    """The split that leaves the least squared error in two constant pieces."""
+    total, left, best, where = math.fsum(values), 0.0, -math.inf, 1
+    for i in range(1, len(values)):
+        left += values[i - 1]
+        explained = left * left / i + (total - left) ** 2 / (len(values) - i)
+        if explained > best:
+            best, where = explained, i
+    return where
