@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from html import escape
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -41,7 +42,7 @@ class Diff:
         blocks: the diff, in order.
         left_out: lines that were left out.
         problem: why there is nothing to show, or the empty string.
-        size: characters of the blocks.
+        size: bytes of the blocks on the page.
     """
 
     files: tuple[tuple[str, int, int], ...] = ()
@@ -59,7 +60,7 @@ def read_diff(store: Store, old: str, new: str, limit: int) -> Diff:
         store: that holds both.
         old: tree id.
         new: tree id.
-        limit: characters at most.
+        limit: bytes at most that it may take on the page.
     """
     try:
         change = store.diff(old, new)
@@ -74,15 +75,20 @@ def read_diff(store: Store, old: str, new: str, limit: int) -> Diff:
     blocks = tuple(
         Block(kind, "\n".join(text for _, text in group)) for kind, group in groupby(kept, key=lambda line: line[0])
     )
-    shown = sum(len(block.text) for block in blocks)
-    return Diff(files, len(change.files) - len(files), blocks, max(0, patch.count("\n") - read), size=shown)
+    size = sum(_cost(block.text) for block in blocks)
+    return Diff(files, len(change.files) - len(files), blocks, max(0, patch.count("\n") - read), size=size)
+
+
+def _cost(text: str) -> int:
+    """Bytes of a line on the page: a hostile one consists of what escaping makes five times longer."""
+    return len(escape(text).encode("utf-8", "replace")) + 1
 
 
 def _within(lines: list[str], limit: int) -> tuple[list[tuple[str, str]], int]:
     """The lines to show, and how many lines of the patch they stand for."""
     kept: list[tuple[str, str]] = []
     for number, kind, text in _lines(lines):
-        limit -= len(text) + 1
+        limit -= _cost(text)
         if limit < 0 or len(kept) >= _MAX_LINES:
             return kept, number
         kept.append((kind, text))

@@ -144,7 +144,7 @@ def _notes(run: Run, contract: Contract) -> Iterator[str]:
     unenforced = _unenforced(run)
     if unenforced:
         yield f"Not enforced on this machine: {', '.join(unenforced)}."
-    if run.opened and _promised(run.opened["contract"]) != _promised(contract.as_json()):
+    if run.opened and run.opened["digest"] != contract.digest:
         yield "The contract on disk is no longer the one of this run; this page shows the run under its own."
     environments = {str(body.get("environment")) for body in run.calibrations}
     if len(environments) > 1:
@@ -154,11 +154,6 @@ def _notes(run: Run, contract: Contract) -> Iterator[str]:
     pending = sum(not one.estimates for one in run.keeps)
     if pending:
         yield f"{pending} kept change{'s have' if pending > 1 else ' has'} no estimate on fresh pairs yet."
-
-
-def _promised(contract: Mapping[str, Any]) -> dict[str, Any]:
-    """The contract without who proposes, which the command line may change and no verdict rests on."""
-    return {name: value for name, value in contract.items() if name != "proposer"}
 
 
 def _unenforced(run: Run) -> list[str]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Detail", "Glyph", "Row", "Standing", "TrialRow", "glyph", "rows_of"]
 
 _MAX_DETAILED = 300
-_DIFF_CHARACTERS = 8_000
+_DIFF_BYTES = 8_000
 _ALL_DIFFS = 320_000
 _MAX_TRIALS = 30
 _MAX_FINDINGS = 12
@@ -111,7 +111,7 @@ def rows_of(run: Run, store: Store | None) -> tuple[Row, ...]:
     details: dict[int, Detail] = {}
     room = _ALL_DIFFS
     for one in ranked:
-        diff = _diff(one, store, min(room, _DIFF_CHARACTERS))
+        diff = _diff(one, store, min(room, _DIFF_BYTES))
         room -= diff.size
         details[one.number] = _detail(run, one, diff)
     reach = effect_range(run)
