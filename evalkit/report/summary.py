@@ -63,7 +63,8 @@ def summary_lines(contract: Contract, summary: Mapping[str, Any]) -> Iterator[st
         found = [effect for effect in summary["estimates"] if effect]
         total = sum(effect["effect"] for effect in found)
         scale = scale_of(contract.objective)
-        yield f"  gain of all keeps on fresh pairs: {change_text(total, scale)} ({contract.objective.name}, + is better)"
+        gain = change_text(total, scale)
+        yield f"  gain of all keeps on fresh pairs: {gain} ({contract.objective.name}, + is better)"
         yield f"  keeps are on the branch {summary['branch']} ({summary['head'][:10]})"
     yield f"  ledger: {summary['ledger']} (head {summary['ledger_head'][:16]}…)"
 

@@ -60,7 +60,7 @@ def value_text(value: float) -> str:
 
 
 def change_text(value: float, scale: Scale) -> str:
-    """An effect, larger is better: in the metric's unit, or as a factor for ratios (``×1.25`` is better by a quarter)."""
+    """An effect, + is better: in the metric's unit, or as a factor for ratios (``×1.25`` is a quarter better)."""
     return f"×{math.exp(min(value, 690.0)):.3g}" if scale == "log" else f"{value:+.4g}"
 
 
