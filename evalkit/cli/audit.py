@@ -28,6 +28,11 @@ _CLEAN, _FINDINGS, _INCONCLUSIVE = 0, 1, 3
 )
 @click.option("--sd", type=float, help="Standard deviation of one run, if you know it; overrides what the file tells.")
 @click.option("--fdr", type=float, default=0.1, show_default=True, help="Share of the survivors that may be false.")
+@click.option(
+    "--repo",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="The loop's repository: could what each keep changed explain a gain at all?",
+)
 @click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Write one offline HTML page.")
 @click.option("--markdown", type=click.Path(path_type=Path, dir_okay=False), help="Write markdown; - prints it.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
@@ -37,6 +42,7 @@ def command(
     goal: str | None,
     sd: float | None,
     fdr: float,
+    repo: Path | None,
     html: Path | None,
     markdown: Path | None,
     as_json: bool,
@@ -49,7 +55,7 @@ def command(
     survives, 1 when some look like noise or something grave was found, 3 when the file can't tell.
     """
     _check(sd, fdr)
-    audits, skipped = _audits(path, goal, sd, fdr)
+    audits, skipped = _audits(path, goal, sd, fdr, repo)
     _write(audits, path, html, _page)
     _write(audits, path, markdown, _markdown)
     if as_json:
@@ -66,16 +72,23 @@ def _check(sd: float | None, fdr: float) -> None:
         raise UsageError(f"--fdr {fdr} is not a share", "give a number between 0 and 1")
 
 
-def _audits(path: Path, goal: str | None, sd: float | None, fdr: float) -> tuple[list[Audit], list[Found]]:
+def _audits(
+    path: Path, goal: str | None, sd: float | None, fdr: float, repo: Path | None
+) -> tuple[list[Audit], list[Found]]:
     """Audits of everything at ``path``, and the files there that could not be read."""
     from evalkit.interop import find_histories, read_history  # noqa: PLC0415 - numpy loads late
     from evalkit.watch.audit import audit  # noqa: PLC0415
 
+    explain = None
+    if repo is not None:
+        from evalkit.watch.audit_tree import tree_reader  # noqa: PLC0415
+
+        explain = tree_reader(repo)
     wanted: Goal | None = "minimize" if goal == "minimize" else ("maximize" if goal == "maximize" else None)
     if path.is_file():
-        return [audit(read_history(path, goal=wanted), sd=sd, fdr=fdr)], []
+        return [audit(read_history(path, goal=wanted), sd=sd, fdr=fdr, explain=explain)], []
     found = list(find_histories(path, goal=wanted))
-    audits = [audit(item.history, sd=sd, fdr=fdr) for item in found if item.history is not None]
+    audits = [audit(item.history, sd=sd, fdr=fdr, explain=explain) for item in found if item.history is not None]
     skipped = [item for item in found if item.history is None]
     if not audits:
         reasons = "".join(f"\n  {item.reason}" for item in skipped[:5])

@@ -8,20 +8,20 @@ unknown statuses, seed hunts, ties, copies, claims that nothing explains).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evalkit.interop import History, HistoryRow, Segment, Status
-from evalkit.watch.audit_findings import Finding, find_all
+from evalkit.watch.audit_findings import find_all
 from evalkit.watch.audit_model import Kind, fit_chain
-from evalkit.watch.audit_noise import Noise, Scale, Sureness, estimate_noise
+from evalkit.watch.audit_noise import Scale, Sureness, estimate_noise
 from evalkit.watch.audit_rows import Chain, Mark, Placed, arrange
+from evalkit.watch.audit_types import Audit, Explain, Remeasure, Remeasured, RowVerdict, SegmentAudit, Verdict
 
-__all__ = ["Audit", "Remeasure", "Remeasured", "RowVerdict", "SegmentAudit", "Verdict", "audit"]
+__all__ = ["Audit", "Explain", "Remeasure", "Remeasured", "RowVerdict", "SegmentAudit", "Verdict", "audit"]
 
 _FDR_SLACK = 0.8
 """The list is cut where the posterior's own false discovery rate reaches this share of what is promised."""
@@ -34,133 +34,25 @@ _MANY_KEEPS = 500
 _PIECE_KEEPS = 4000
 _ONE_SIDED_5_PERCENT = 1.645
 _LARGEST = 1e150
+_NOTHING = {
+    Mark.SEED_ONLY: "it changed only the seed",
+    Mark.COSMETIC: "it changed only comments or layout",
+    Mark.SAME_TREE: "it measured the same tree again",
+    Mark.REPLICATE: "it measured the same tree again",
+}
 _REPEATS = frozenset({Mark.COPY, Mark.REPLICATE, Mark.DETAIL})
 _COMMITS_OF_HEAD = frozenset({"pi-autoresearch log", "autoresearch loop table"})
 """Formats whose discards carry the commit that was restored, not the one that was tried."""
 
 
-class Verdict(StrEnum):
-    """What is to be said of one row."""
-
-    SURVIVES = "survives"
-    UNSURE = "unsure"
-    NOISE = "noise-like"
-    TIE = "tie"
-    WORSE = "kept though worse"
-    SAME = "nothing to gain"
-    IMPLAUSIBLE = "implausible"
-    UNKNOWABLE = "can't be known"
-    UNMEASURED = "no metric"
-    START = "starting point"
-    DISCARDED = "discarded"
-    MISSED = "discarded though better"
-    CRASH = "crash"
-    UNDECIDED = "no known status"
-    REPEAT = "repeat"
-
-
-@dataclass(frozen=True, slots=True)
-class Remeasured:
-    """A keep and its predecessor, measured again side by side.
-
-    Attributes:
-        effect: mean improvement, metric's unit, larger is better.
-        standard_error: of that mean, > 0.
-        pairs: how many.
-    """
-
-    effect: float
-    standard_error: float
-    pairs: int
-
-
-Remeasure = Callable[[HistoryRow, HistoryRow], Remeasured | None]
-"""Called with a keep and the keep before it; None where one of the trees is not at hand."""
-
-
-@dataclass(frozen=True, slots=True)
-class RowVerdict:
-    """A row, and what is to be said of it.
-
-    Attributes:
-        row: as it was read.
-        verdict: see :class:`Verdict`.
-        reason: one sentence.
-        kept: whether the loop kept it (or claims it as a new best).
-        claimed: recorded improvement over the keep before it, metric's unit, larger is better; None without one.
-        probability: that the change is a true improvement; None where the model says nothing.
-        effect: the model's estimate of its true effect, shrunk for the winner's curse.
-        level: the model's estimate of the true metric after it, metric's unit and sign.
-        marks: what reading the row found.
-        remeasured: the second measurement, where there was one.
-    """
-
-    row: HistoryRow
-    verdict: Verdict
-    reason: str
-    kept: bool = False
-    claimed: float | None = None
-    probability: float | None = None
-    effect: float | None = None
-    level: float | None = None
-    marks: tuple[Mark, ...] = ()
-    remeasured: Remeasured | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class SegmentAudit:
-    """Everything about the rows of one segment.
-
-    Attributes:
-        segment: what was measured.
-        noise: of one measurement.
-        rows: one verdict a row, in order.
-        findings: what to look at, gravest first.
-        claimed_gain: last recorded keep minus the first, metric's unit, larger is better.
-        true_gain: the model's estimate of it; None where it can't be known.
-        true_gain_sd: its standard deviation.
-        expected_false_keeps: among the tested ones; None where it can't be known.
-        tested: keeps that the model judged.
-        chains: how many starting points the segment has.
-    """
-
-    segment: Segment
-    noise: Noise
-    rows: tuple[RowVerdict, ...]
-    findings: tuple[Finding, ...]
-    claimed_gain: float | None
-    true_gain: float | None
-    true_gain_sd: float | None
-    expected_false_keeps: float | None
-    tested: int
-    chains: int
-
-    @property
-    def sign(self) -> int:
-        """+1 where larger is better."""
-        return 1 if self.segment.goal == "maximize" else -1
-
-    def count(self, *verdicts: Verdict) -> int:
-        """How many rows have one of these verdicts."""
-        return sum(row.verdict in verdicts for row in self.rows)
-
-
-@dataclass(frozen=True, slots=True)
-class Audit:
-    """An audited history.
-
-    Attributes:
-        history: what was read.
-        segments: the ones that hold rows.
-        fdr: false discovery rate that the lists of survivors keep to.
-    """
-
-    history: History
-    segments: tuple[SegmentAudit, ...]
-    fdr: float
-
-
-def audit(history: History, *, sd: float | None = None, fdr: float = 0.1, remeasure: Remeasure | None = None) -> Audit:
+def audit(
+    history: History,
+    *,
+    sd: float | None = None,
+    fdr: float = 0.1,
+    remeasure: Remeasure | None = None,
+    explain: Explain | None = None,
+) -> Audit:
     """Audit a history.
 
     Args:
@@ -168,13 +60,14 @@ def audit(history: History, *, sd: float | None = None, fdr: float = 0.1, remeas
         sd: standard deviation of one measurement, where it is known; overrides what the file says.
         fdr: share of the survivors that may be false, 0 < fdr < 1.
         remeasure: measures a keep against its predecessor again; its answer replaces the model's.
+        explain: reads kept commits from the repository, from :func:`evalkit.watch.audit_tree.tree_reader`.
     """
     tries = history.form not in _COMMITS_OF_HEAD
     grouped: dict[int, list[HistoryRow]] = {}
     for row in history.rows:
         grouped.setdefault(row.segment, []).append(_believable(row))
     done = tuple(
-        _segment(history.segments[index], rows, tries=tries, sd=sd, fdr=fdr, remeasure=remeasure)
+        _segment(history.segments[index], rows, tries=tries, sd=sd, fdr=fdr, remeasure=remeasure, explain=explain)
         for index, rows in sorted(grouped.items())
     )
     return Audit(history, done, fdr)
@@ -199,10 +92,17 @@ class _Judged:
 
 
 def _segment(
-    segment: Segment, rows: list[HistoryRow], *, tries: bool, sd: float | None, fdr: float, remeasure: Remeasure | None
+    segment: Segment,
+    rows: list[HistoryRow],
+    *,
+    tries: bool,
+    sd: float | None,
+    fdr: float,
+    remeasure: Remeasure | None,
+    explain: Explain | None,
 ) -> SegmentAudit:
     sign = 1 if segment.goal == "maximize" else -1
-    chains = arrange(rows, sign=sign, commits_are_tries=tries)
+    chains = arrange(rows, sign=sign, commits_are_tries=tries, explain=explain)
     noise, scales = estimate_noise(chains, sd if sd is not None else segment.noise_sd)
     if segment.goal is None:
         noise, scales = replace(noise, sd=None, sureness=Sureness.NONE, source="which way is better is unknown"), []
@@ -315,7 +215,7 @@ def _verdict(placed: Placed, chain: Chain, position: int, judged: _Judged | None
 def _kept(base: RowVerdict, placed: Placed, position: int, judged: _Judged | None) -> RowVerdict:
     claimed = base.claimed or 0.0
     if placed.kind is Kind.SAME_KEPT:
-        why = "it changed only the seed" if Mark.SEED_ONLY in placed.marks else "it measured the same tree again"
+        why = next((words for mark, words in _NOTHING.items() if mark in placed.marks), "it changed nothing")
         return replace(
             base, verdict=Verdict.SAME, reason=f"{why}; whatever it shows is noise", probability=0.0, effect=0.0
         )

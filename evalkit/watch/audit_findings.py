@@ -43,6 +43,7 @@ def find_all(chains: Sequence[Chain], segment: Segment, noise: Noise) -> tuple[F
     found = [
         *_crashes(placed, segment),
         *_unknown(placed),
+        *_beyond_tree(placed),
         *_seeds(placed),
         *_ties(chains),
         *_copies(placed),
@@ -84,6 +85,16 @@ def _unknown(placed: Sequence[Placed]) -> Iterable[Finding]:
     if unmeasured:
         text = f"{_many(len(unmeasured), 'row was', 'rows were')} kept without a number"
         yield Finding("keep-without-metric", grave=True, text=text, lines=_lines(unmeasured))
+
+
+def _beyond_tree(placed: Sequence[Placed]) -> Iterable[Finding]:
+    rows = [row for row in placed if Mark.TREE in row.marks]
+    if rows:
+        kinds = sorted({mark.value for row in rows for mark in row.marks} - {Mark.TREE.value, Mark.NEW_BEST.value})
+        text = (
+            f"{_many(len(rows), 'keep changed', 'keeps changed')} nothing that could gain anything: {', '.join(kinds)}"
+        )
+        yield Finding("beyond-tree", grave=True, text=text, lines=_lines(rows))
 
 
 def _seeds(placed: Sequence[Placed]) -> Iterable[Finding]:

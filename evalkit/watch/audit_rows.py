@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -47,6 +47,7 @@ class Mark(StrEnum):
     DETAIL = "part of another row"
     ZERO = "implausible zero"
     NEW_BEST = "new best"
+    TREE = "its tree can't explain a gain"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,13 @@ def implausible_zeros(rows: Sequence[HistoryRow], *, minimize: bool) -> frozense
     return frozenset(row.line for row in rows if row.metric == 0)
 
 
-def arrange(rows: Sequence[HistoryRow], *, sign: int, commits_are_tries: bool) -> list[Chain]:
+def arrange(
+    rows: Sequence[HistoryRow],
+    *,
+    sign: int,
+    commits_are_tries: bool,
+    explain: Callable[[str], Mark | None] | None = None,
+) -> list[Chain]:
     """Place the rows of a segment into chains.
 
     A chain starts at the first kept (or baseline) row with a metric, and again at every later baseline row. Where no
@@ -113,10 +120,11 @@ def arrange(rows: Sequence[HistoryRow], *, sign: int, commits_are_tries: bool) -
         rows: of one segment, in order.
         sign: +1 where larger is better, -1 where smaller is.
         commits_are_tries: whether ``commit`` names what was tried (and not the head that was restored after it).
+        explain: reads from the repository why a kept commit can't have an effect, or None.
     """
     zeros = implausible_zeros(rows, minimize=sign < 0)
     undecided = not any(row.status in {Status.KEEP, Status.DISCARD} for row in rows)
-    placer = _Placer(sign, commits_are_tries=commits_are_tries, undecided=undecided, zeros=zeros)
+    placer = _Placer(sign, commits_are_tries=commits_are_tries, undecided=undecided, zeros=zeros, explain=explain)
     for row in rows:
         placer.place(row)
     return placer.chains
@@ -128,6 +136,7 @@ class _Placer:
     commits_are_tries: bool
     undecided: bool
     zeros: frozenset[int]
+    explain: Callable[[str], Mark | None] | None = None
     chains: list[Chain] = field(default_factory=list)
     incumbent: int | None = None
     best: float | None = None
@@ -178,9 +187,11 @@ class _Placer:
             self._repeated(row, gain, earlier, kept=kept)
             return
         marks = self._marks(row)
+        same = bool(marks)
+        if kept and self.explain is not None and row.commit and (why := self.explain(row.commit)) is not None:
+            marks, same = (why, Mark.TREE), True
         if kept and self.undecided:
             marks = (*marks, Mark.NEW_BEST)
-        same = bool(marks) and set(marks) <= {Mark.SEED_ONLY, Mark.SAME_TREE, Mark.COSMETIC}
         self._note_repeat(row, gain, kept=kept)
         if kept:
             self.best = max(gain, self.best if self.best is not None else gain)
