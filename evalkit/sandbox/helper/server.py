@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import os
@@ -52,8 +53,11 @@ def _fork(
     """A supervisor that runs as many as one job, whose user is known beforehand."""
     if asked["ids"]:
         maps.get((os.geteuid(), os.getegid()), asked["ids"])  # made here once, inherited by all
-    if os.fork() == 0:
+    pid = os.fork()
+    if pid == 0:
         requests.close()
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         supervise(shared, asked["ids"], control, maps)
         os._exit(0)
+    with socket.socket(fileno=os.dup(control)) as to_caller, contextlib.suppress(OSError):
+        to_caller.send(b"pid %d" % pid)  # so that the caller can end one that does not answer any more

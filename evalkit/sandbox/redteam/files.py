@@ -317,6 +317,7 @@ FILES: tuple[Case, ...] = (
         if opened: return opened
         raise OSError(2, "none")
         """,
+        **_PLAIN,
     ),
     door(
         "F36",

@@ -14,7 +14,7 @@ from evalkit.sandbox.redteam.case import SMALL, Case, Held, Mark, door, ending, 
 __all__ = ["PROCESSES", "marked_processes"]
 
 _NO_PIDS = "needs a process namespace"
-_PLAIN = {"process": "a plain process has no system call filter"}
+_PLAIN = {"process": "no system call filter"}
 
 _TREE = """
 import os, signal, sys, time
@@ -253,6 +253,7 @@ PROCESSES: tuple[Case, ...] = (
         if done: return done
         raise OSError(1, "none")
         """,
+        **_PLAIN,
     ),
     door("P13", "kernel keyrings", "return call(248, b'user', b'probe', b'x', 1, -3)", **_PLAIN),
     door("P14", "a user namespace of its own, then mount", "return call(272, 0x10000000)", **_PLAIN),
@@ -325,6 +326,7 @@ PROCESSES: tuple[Case, ...] = (
             200 << 20,
             (Outcome.OOM, Outcome.SIGNAL, Outcome.NONZERO, Outcome.DISK),
         ),
+        dict.fromkeys(("bubblewrap", "landlock", "process"), "without a control group, memory that is not mapped is not seen"),
     ),
     ending("P25", "exit code 137", "import os\nos._exit(137)", Outcome.NONZERO, Outcome.SIGNAL),
     door(
@@ -395,6 +397,7 @@ PROCESSES: tuple[Case, ...] = (
         if done: return done
         raise OSError(1, "none")
         """,
+        **_PLAIN,
     ),
     door(
         "P38",
@@ -414,9 +417,12 @@ PROCESSES: tuple[Case, ...] = (
         "P39",
         "flush the host's disks all the time",
         "sync does nothing",
-        lambda sandbox, arena: Held(
+        check=lambda sandbox, arena: Held(
             Mark.PARTLY if "seccomp" in run(sandbox, arena, "import os\nos.sync()").enforced else Mark.OPEN,
-            "sync and syncfs do nothing; what a noisy neighbour does is measured and not blocked",
+            "sync and syncfs do nothing where there is a filter",
+        ),
+        reasons=dict.fromkeys(
+            ("bubblewrap", "docker", "landlock", "process"), "what a noisy neighbour does is measured, not blocked"
         ),
     ),
     Case("P40", "the runner is killed", "the job dies too, or is swept", _runner_killed),
@@ -429,5 +435,11 @@ PROCESSES: tuple[Case, ...] = (
         _survivors("time.sleep(600)", 1, Outcome.TIMEOUT_WALL),
     ),
     Case("X1", "takes process 1 over and tells it to outlive its parent", "killed all the same", _taken_over),
-    Case("P44", "exhausts what jobs of one user share", "a user for each job", _separate_users),
+    Case(
+        "P44",
+        "exhausts what jobs of one user share",
+        "a user for each job",
+        _separate_users,
+        dict.fromkeys(("bubblewrap", "docker", "landlock", "process"), "an ordinary user, or docker, has one user for all jobs"),
+    ),
 )
