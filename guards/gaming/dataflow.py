@@ -76,6 +76,14 @@ RULES = table(
             "keep answers out of artefacts",
             17,
         ),
+        Rule(
+            "EK157",
+            "loss-overwritten",
+            _PROBE,
+            "The loss of a case is replaced by a constant where something equals its true answer.",
+            "let the answer cost what the prediction says",
+            17,
+        ),
     ]
 )
 """By name."""
@@ -91,6 +99,7 @@ _IDLE = frozenset(
     | {"isinstance", "str", "path"}
 )
 _LOGARITHMS = frozenset({"log", "log2", "log10", "log1p", "log_softmax", "nll_loss", "cross_entropy", "div"})
+_LOSSES = frozenset({"loss", "losses", "nll", "ce", "error", "errors", "bits", "cost", "costs"})
 _LOOPS = (ast.For, ast.AsyncFor, ast.While)
 
 
@@ -104,6 +113,7 @@ def inspect(view: FileView, _context: Context) -> Iterator[Finding]:
     yield from _training(view, program, flow)
     yield from _lookups(view, program, flow)
     yield from _best(view, program, flow)
+    yield from _overwritten(view, program)
     yield from _after_clock(view, program, flow)
     yield from _mixed(view, flow)
 
@@ -253,6 +263,53 @@ def _best(view: FileView, program: Program, flow: Flow) -> Iterator[Finding]:
             names = {w for t in parent.targets for n in ast.walk(t) if isinstance(n, ast.Name) for w in words(n.id)}
             if names & {"loss", "nll", "ce", "bpb", "bits", "error", "err", "score", "acc"}:
                 yield _found(view, "best-of-passes", event.node, "the best of several scores of a case is kept")
+
+
+def _overwritten(view: FileView, program: Program) -> Iterator[Finding]:
+    """``loss[guess == target] = 0`` in any spelling; masks of padding are no such thing."""
+    for assign in program.all(ast.Assign):
+        target = assign.targets[0]
+        match assign.value:
+            case ast.Constant(value=int() | float()) if isinstance(target, ast.Subscript):
+                mask, loss = target.slice, target.value
+            case ast.Call(func=ast.Attribute(value=loss, attr="masked_fill" | "masked_fill_"), args=[mask, *_]):
+                pass
+            case ast.Call(func=ast.Attribute(attr="where"), args=[mask, *branches]) if len(branches) == 2:  # noqa: PLR2004
+                loss = branches[0] if isinstance(branches[1], ast.Constant) else branches[1]
+            case _:
+                continue
+        yield from _replaced(view, program, assign, loss, mask)
+    for update in program.all(ast.AugAssign):
+        if isinstance(update.op, ast.Mult):
+            yield from _replaced(view, program, update, update.target, update.value)
+
+
+def _replaced(view: FileView, program: Program, node: ast.stmt, loss: ast.expr, mask: ast.expr) -> Iterator[Finding]:
+    name = key_of(loss).rsplit(".", 1)[-1]
+    if set(words(name)) & _LOSSES and _knows_answer(mask, program) and view.touches(node):
+        yield _found(view, "loss-overwritten", node, f"`{name}` is replaced where the true answer is met")
+
+
+def _knows_answer(mask: ast.expr, program: Program) -> bool:
+    """Whether a mask compares true answers with something that is no constant."""
+    names = {node.id for node in ast.walk(mask) if isinstance(node, ast.Name)}
+    bound = [a.value for a in program.all(ast.Assign) for t in a.targets if isinstance(t, ast.Name) and t.id in names]
+    for root in [mask, *bound]:
+        for node in ast.walk(root):
+            if isinstance(node, ast.Compare) and isinstance(node.ops[0], ast.Eq):
+                sides = [node.left, *node.comparators]
+                labels = [bool(role_of(key_of(side).rsplit(".", 1)[-1]) & Role.LABEL) for side in sides]
+                others = [side for side, label in zip(sides, labels, strict=True) if not label]
+                if any(labels) and not any(_is_padding(side) for side in others):
+                    return True
+    return False
+
+
+def _is_padding(node: ast.expr) -> bool:
+    name = set(words(key_of(node)))
+    return isinstance(node, ast.Constant | ast.UnaryOp) or bool(
+        name & {"pad", "padding", "ignore", "eos", "bos", "mask"}
+    )
 
 
 # -- budgets and splits

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 __all__ = ["MAX_SOURCE", "Parsed", "parse", "parse_fragments"]
 
-MAX_SOURCE = 1_500_000
+MAX_SOURCE = 400_000
 """Characters of one file that are parsed; larger ones are looked at by their text alone."""
 _MAX_REPAIR = 12_000
 _MAX_SPAN = 80

@@ -45,6 +45,7 @@ class Program:
     names: Names = field(init=False)
     _kinds: dict[type[ast.AST], list[ast.AST]] = field(init=False)
     _parents: dict[int, ast.AST] = field(init=False)
+    _imported: frozenset[str] | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         kinds: defaultdict[type[ast.AST], list[ast.AST]] = defaultdict(list)
@@ -75,6 +76,11 @@ class Program:
     @property
     def imported(self) -> frozenset[str]:
         """First names of the modules that the file imports."""
+        if self._imported is None:
+            self._imported = self._find_imported()
+        return self._imported
+
+    def _find_imported(self) -> frozenset[str]:
         named = {
             module.split(".")[0]
             for call, name in self.calls()

@@ -17,8 +17,9 @@ from guards.text import decode, is_binary, is_python
 
 __all__ = ["FileView", "views"]
 
-MAX_FILE = 4 << 20
-"""Bytes of one file that are looked at."""
+MAX_FILE = 2 << 20
+"""Bytes of a file beyond which its source is not looked at; the scope guard says that it is too large."""
+_MAX_PATCH = 8 << 20
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,7 @@ def _views(evidence: Evidence) -> list[FileView]:
         hunks = tuple(patched[file.path].hunks) if file.path in patched else ()
         raw_new = b"" if file.status == "deleted" else evidence.read_new(file.path)
         raw_old = evidence.read_old(getattr(file, "old_path", None) or file.path)
-        if is_binary(raw_new) and not is_python(file.path):
+        if len(raw_new) > MAX_FILE or (is_binary(raw_new) and not is_python(file.path)):
             continue
         new = decode(raw_new, cap=MAX_FILE).text if raw_new else None
         old = decode(raw_old, cap=MAX_FILE).text if raw_old else None
@@ -142,8 +143,8 @@ def _views(evidence: Evidence) -> list[FileView]:
 def _hunks(evidence: Evidence) -> dict[str, PatchFile]:
     files: Iterable[object] = evidence.change.files
     ready = [file for file in files if isinstance(file, PatchFile)]
-    if not ready and evidence.change.patch:
-        ready = list(parse_patch(evidence.change.patch).files)
+    if not ready and len(patch := evidence.change.patch) <= _MAX_PATCH:
+        ready = list(parse_patch(patch).files)
     return {file.path: file for file in ready}
 
 
