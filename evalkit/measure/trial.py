@@ -7,9 +7,11 @@ none of the candidate's files, and meets the candidate only through artefacts an
 from __future__ import annotations
 
 import glob
+import os
 import sysconfig
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -197,7 +199,7 @@ class _Attempt:
     def _run(self, program: Program) -> Result:
         assert program.run is not None  # noqa: S101 - the caller looked
         job = replace(self._job(program.run), artifacts=program.artifacts)
-        result = self._setup.sandbox.start(job).wait()
+        result = _ended(self._setup.sandbox.start(job))
         self._note(program, "run", result, result.outcome, result.problem)
         if result.outcome is not Outcome.OK:
             result.close()
@@ -206,20 +208,34 @@ class _Attempt:
 
     def _score(self, program: Program, artifacts: Mapping[str, SealedFile]) -> tuple[Conversation, Usage | None]:
         """Start what serves and what scores, relay between them, and end both."""
-        sandbox = self._setup.sandbox
-        server = None
-        if program.serve:
-            job = self._job(program.serve)
-            env = {**job.env, "EVALKIT_ARTIFACTS": _ARTIFACTS}
-            server = sandbox.start(replace(job, files=_placed(artifacts), env=env, interactive=True))
-        try:
-            scorer = sandbox.start(self._scorer_job(program, artifacts))
-        except BaseException:
+        server = self._start_server(program, artifacts) if program.serve else None
+        with ExitStack() as streams:
             if server:
+                streams.callback(os.close, server.stdout)
+            try:
+                scorer = self._setup.sandbox.start(self._scorer_job(program, artifacts))
+            except BaseException:
+                if server:
+                    os.close(server.stdin)
+                    _abandon(server)
+                raise
+            streams.callback(os.close, scorer.stdout)
+            talk, broken = self._talk(scorer, server)
+            if server and (talk is None or not talk.candidate_gone):
                 server.kill()
-                server.wait().close()
-            raise
-        talk, broken = None, ""
+            served = self._end_server(program, server, talk) if server else None
+            scored = _ended(scorer)
+            scored.close()
+        return self._judge(program, talk, broken, served, scored), served.usage if served else None
+
+    def _start_server(self, program: Program, artifacts: Mapping[str, SealedFile]) -> Running:
+        assert program.serve is not None  # noqa: S101 - the caller looked
+        job = self._job(program.serve)
+        env = {**job.env, "EVALKIT_ARTIFACTS": _ARTIFACTS}
+        return self._setup.sandbox.start(replace(job, files=_placed(artifacts), env=env, interactive=True))
+
+    def _talk(self, scorer: Running, server: Running | None) -> tuple[Conversation | None, str]:
+        """The conversation, or how the scorer broke it; afterwards neither side hears anything more."""
         try:
             talk = converse(
                 (scorer.stdin, scorer.stdout),
@@ -228,19 +244,20 @@ class _Attempt:
                 seed=self._scoring_seed,
             )
         except RelayError as error:
-            broken = str(error)
             scorer.kill()
+            return None, str(error)
+        except BaseException:
+            _abandon(scorer, server)
+            raise
         finally:
-            if server and (talk is None or not talk.candidate_gone):
-                server.kill()
-            served = self._end_server(program, server, talk) if server else None
-            scored = scorer.wait()
-            scored.close()
-        return self._judge(program, talk, broken, served, scored), served.usage if served else None
+            for side in (scorer, server):
+                if side:
+                    os.close(side.stdin)
+        return talk, ""
 
     def _end_server(self, program: Program, server: Running, talk: Conversation | None) -> Result:
         gone = bool(talk and talk.candidate_gone)
-        result = server.wait()
+        result = _ended(server)
         result.close()
         outcome = result.outcome if gone or result.outcome in _KERNEL_VERDICTS else Outcome.OK
         self._note(program, "serve", result, outcome, result.problem if outcome is not Outcome.OK else "")
@@ -302,6 +319,25 @@ class _Attempt:
                 stderr=result.stderr.text()[-_KEPT_TEXT:],
             )
         )
+
+
+def _ended(job: Running) -> Result:
+    """The result of a job; one that is not waited for to its end is not left behind."""
+    try:
+        return job.wait()
+    except BaseException:
+        _abandon(job)
+        raise
+
+
+def _abandon(*jobs: Running | None) -> None:
+    """End jobs that nobody will look at any more."""
+    for job in jobs:
+        if job:
+            job.kill()
+    for job in jobs:
+        if job:
+            job.wait().close()
 
 
 def _placed(artifacts: Mapping[str, SealedFile]) -> dict[str, bytes | SealedFile]:
