@@ -126,7 +126,7 @@ def _moved(run: Run, gain: float) -> str:
 def _warnings(run: Run) -> Iterator[str]:
     unsafe = sum(bool(one.verdict["unsafe"]) for one in run.experiments)
     if run.opened.get("unsafe") or unsafe:
-        where = f"{unsafe} of {len(run.experiments)} experiments" if unsafe else "this run"
+        where = f"{unsafe} of {len(run.experiments)} experiments" if unsafe else "candidates"
         yield (
             f"UNSAFE: {where} ran in the sandbox {run.opened.get('sandbox', '?')!r}, which does not contain candidate "
             "code. It could have read the vault, forged values or changed this page. Trust nothing here that you have "

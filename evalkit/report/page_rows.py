@@ -12,8 +12,8 @@ from evalkit.contract import Metric
 from evalkit.report.page_chart import effect_range
 from evalkit.report.page_data import Experiment, Interval, Run, Trial, oriented_value
 from evalkit.report.page_diff import Diff, read_diff
-from evalkit.report.page_text import cut, effect_text, interval_text, signed
-from evalkit.report.wording import REASONS, value_text
+from evalkit.report.page_text import cut, decimals, effect_text, interval_text, signed
+from evalkit.report.wording import REASONS
 from evalkit.verify.rules import scale_of
 
 if TYPE_CHECKING:
@@ -114,8 +114,15 @@ def rows_of(run: Run, store: Store | None) -> tuple[Row, ...]:
         diff = _diff(one, store, min(room, _DIFF_BYTES))
         room -= diff.size
         details[one.number] = _detail(run, one, diff)
-    reach = effect_range(run)
-    return tuple(_row(run, one, details.get(one.number), reach) for one in run.experiments)
+    reach, places = effect_range(run), _places(run)
+    return tuple(_row(run, one, details.get(one.number), reach, places) for one in run.experiments)
+
+
+def _places(run: Run) -> int | None:
+    """Decimals of every effect in the table, by the noise."""
+    if not run.calibrations:
+        return None
+    return decimals(run.calibrations[-1]["noise"][run.objective.name]["sd"], run.scale)
 
 
 def _telling(one: Experiment) -> tuple[bool, bool, int]:
@@ -135,7 +142,7 @@ def _diff(one: Experiment, store: Store | None, room: int) -> Diff:
     return read_diff(store, old, new, room)
 
 
-def _row(run: Run, one: Experiment, detail: Detail | None, reach: tuple[float, float]) -> Row:
+def _row(run: Run, one: Experiment, detail: Detail | None, reach: tuple[float, float], places: int | None) -> Row:
     verdict, found = one.verdict, one.effect
     return Row(
         number=one.number,
@@ -144,8 +151,8 @@ def _row(run: Run, one: Experiment, detail: Detail | None, reach: tuple[float, f
         reason=REASONS.get(verdict["reason"], verdict["reason"]),
         sentence=cut(verdict["sentence"], 260),
         description=cut(verdict["description"], 200),
-        effect=signed(found.centre, run.scale) if found else "",
-        interval=interval_text(found.low, found.high, run.scale) if found else "",
+        effect=signed(found.centre, run.scale, places) if found else "",
+        interval=interval_text(found.low, found.high, run.scale, places) if found else "",
         glyph=glyph(found, reach) if found else None,
         trials=verdict["evaluations"],
         seconds=_seconds(verdict["seconds"]),
@@ -264,7 +271,7 @@ def _trial(metric: Metric, trial: Trial) -> TrialRow:
 def _value(metric: Metric, values: Mapping[str, float] | None) -> str:
     if values is None:
         return ""
-    return value_text(values[metric.name]) if metric.name in values else "—"
+    return f"{values[metric.name]:#.5g}".rstrip(".") if metric.name in values else "—"
 
 
 def _finding(found: Mapping[str, Any]) -> Mapping[str, Any]:

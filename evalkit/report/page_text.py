@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 from evalkit.verify.rules import Scale
 
-__all__ = ["cut", "effect_text", "interval_text", "signed", "visible"]
+__all__ = ["cut", "decimals", "effect_text", "interval_text", "signed", "visible"]
 
 _INVISIBLE = frozenset(
     chr(code)
@@ -58,25 +58,39 @@ def cut(text: str, limit: int) -> str:
     return flat if len(flat) <= limit else flat[: limit - 1] + "…"
 
 
-def signed(value: float, scale: Scale = "linear") -> str:
-    """A difference with its sign, in the metric's unit, or in percent for ratios."""
+def signed(value: float, scale: Scale = "linear", places: int | None = None) -> str:
+    """A difference with its sign, in the metric's unit, or in percent for ratios.
+
+    Args:
+        value: the difference.
+        scale: of its metric.
+        places: decimals, so that numbers in a column can be compared; None gives three digits.
+    """
     shown = 100 * value if scale == "log" else value
     size = abs(shown)
     if size == 0.0 or not math.isfinite(size):
         text = "0" if size == 0.0 else "∞"
-    elif 1e-4 <= size < 1e6:  # noqa: PLR2004 - where plain notation is shorter
-        places = max(0, _DIGITS - 2 - math.floor(math.log10(size)))
-        text = f"{size:.{places}f}"
+    elif 1e-4 <= size < 1e6 or places is not None:  # noqa: PLR2004 - where plain notation is shorter
+        own = max(0, _DIGITS - 2 - math.floor(math.log10(size)))
+        text = f"{size:.{own if places is None else places}f}"
     else:
         text = f"{size:.{_DIGITS - 2}e}"
     sign = "" if text.strip("0.") == "" else ("+" if shown > 0 else "−")
     return f"{sign}{text} %" if scale == "log" else f"{sign}{text}"
 
 
-def interval_text(low: float | None, high: float | None, scale: Scale) -> str:
+def decimals(sd: float, scale: Scale) -> int | None:
+    """Decimals that show an sd's first two digits; None where that is not the way to write it."""
+    shown = 100 * sd if scale == "log" else sd
+    if not 1e-6 <= shown < 1e6:  # noqa: PLR2004 - beyond, numbers are written with an exponent
+        return None
+    return max(0, 1 - math.floor(math.log10(shown)))
+
+
+def interval_text(low: float | None, high: float | None, scale: Scale, places: int | None = None) -> str:
     """``[+0.1, +0.3]``; an end that is None is unbounded."""
-    left = "−∞" if low is None else signed(low, scale)
-    right = "∞" if high is None else signed(high, scale)
+    left = "−∞" if low is None else signed(low, scale, places)
+    right = "∞" if high is None else signed(high, scale, places)
     return f"[{left}, {right}]"
 
 

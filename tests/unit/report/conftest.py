@@ -279,3 +279,15 @@ def ledger_of(tmp_path, request) -> Callable[[Script], Ledger]:
 def scripts(tmp_path) -> Callable[..., Script]:
     """Scripts under other contracts: ``scripts(kind="ratio")``."""
     return lambda noise=0.02, seed=1, **changed: Script(make_contract(tmp_path, **changed), noise=noise, seed=seed)
+
+
+@pytest.fixture
+def scripts_of() -> Callable[[Contract], Script]:
+    """The script of a given contract."""
+    return Script
+
+
+@pytest.fixture
+def write() -> Callable[[Path, Iterable[tuple[str, Mapping[str, Any]]]], None]:
+    """See :func:`write_ledger`."""
+    return write_ledger

@@ -1,6 +1,6 @@
 import pytest
 
-from evalkit.report.page_text import cut, effect_text, interval_text, signed, visible
+from evalkit.report.page_text import cut, decimals, effect_text, interval_text, signed, visible
 
 
 @pytest.mark.parametrize(
@@ -49,6 +49,15 @@ def test_text_is_cut_on_one_line():
 )
 def test_differences_carry_a_sign_and_three_digits(value, scale, text):
     assert signed(value, scale) == text
+
+
+def test_a_column_shares_its_decimals():
+    places = decimals(0.0611, "linear")
+    assert [signed(value, "linear", places) for value in (0.18881, -0.00875, 2e-7)] == ["+0.189", "−0.009", "0.000"]
+    assert signed(0.012345, "log", decimals(0.021, "log")) == "+1.2 %"
+    assert decimals(0.0, "linear") is None
+    assert decimals(3e9, "linear") is None
+    assert decimals(250.0, "linear") == 0
 
 
 def test_intervals_may_be_open():
