@@ -25,7 +25,7 @@ __all__ = ["Audit", "Explain", "Remeasure", "Remeasured", "RowVerdict", "Segment
 
 _FDR_SLACK = 0.8
 """The list is cut where the posterior's own false discovery rate reaches this share of what is promised."""
-_GAIN_WIDENING = 1.6
+_GAIN_WIDENING = 1.3
 """The model's own interval for the total gain is too narrow when effects are not shaped like its components; in
 simulation (``nox -s bench -- watch``) intervals widened by this cover what they promise."""
 _ALL_STEPS = 20

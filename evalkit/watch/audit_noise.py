@@ -22,7 +22,7 @@ _ENOUGH_REPLICATES = 5
 _COARSE = 9
 _ROUGH_STEPS = 5
 _FINE_STEPS = 12
-_FINE = (0.7, 0.85, 1.0, 1.18, 1.4)
+_FINE = (0.5, 0.6, 0.71, 0.84, 1.0, 1.19, 1.41, 1.68, 2.0)
 _WORTH_A_PASS = 0.02
 _Piece = tuple[NDArray[np.float64], NDArray[np.int64]]
 _Fits = dict[float, tuple[float, list[ChainFit]]]
@@ -230,4 +230,4 @@ def _range(weighted: Sequence[tuple[float, float]]) -> tuple[float, float]:
         if running < 0.95 <= running + weight:  # noqa: PLR2004
             high = sigma
         running += weight
-    return low * 0.92, high * 1.09
+    return low * 0.91, high * 1.09
