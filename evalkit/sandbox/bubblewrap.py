@@ -2,8 +2,9 @@
 
 What a job gets: namespaces of its own for users, processes, network, mounts, IPC, host name and control groups; no
 capability; a seccomp filter; a read-only root with nothing in it but the system's programs, the user's interpreter and
-what the job declares; a private copy of its tree that is an overlay on a capped tmpfs; ``/tmp`` and ``/dev/shm`` of the
-same size; limits on everything; and an end that takes every descendant with it, because process 1 of its namespace dies.
+what the job declares; a private copy of its tree that is an overlay on a capped tmpfs; ``/tmp`` and ``/dev/shm``
+of the same size; limits on everything; and an end that takes every descendant with it, because process 1 of its
+namespace dies.
 
 As root every job runs as a user that no other job has (and that no account has); as an ordinary user it runs as that
 user inside a user namespace, and control groups are used where they are delegated.

@@ -202,7 +202,7 @@ def _open_directory(path: Path) -> int:
 
 def _own_paths() -> dict[str, str]:
     """This process's group in each hierarchy; the key of v2 is the empty string."""
-    own = {}
+    own: dict[str, str] = {}
     for line in Path("/proc/self/cgroup").read_text().splitlines():
         _, controllers, path = line.split(":", 2)
         own |= dict.fromkeys(controllers.split(","), path)
@@ -237,9 +237,10 @@ def _candidates() -> Iterator[tuple[str, Path]]:
             for controller in sorted(controllers & set(_V1) & set(own)):
                 if directory := _directory(point, root, own[controller]):
                     yield controller, directory
-        elif "" in own and (directory := _directory(point, root, own[""])):
-            if base := _unified_base(directory, Path(point)):
-                yield "unified", base
+            continue
+        directory = _directory(point, root, own[""]) if "" in own and kind == "cgroup2" else None
+        if directory and (base := _unified_base(directory, Path(point))):
+            yield "unified", base
 
 
 def _unified_base(own: Path, top: Path) -> Path | None:

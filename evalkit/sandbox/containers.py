@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from evalkit.sandbox import counters
 from evalkit.sandbox.capture import CHUNK, Capture
 from evalkit.sandbox.ending import Ending, collect_artifacts, judge
-from evalkit.sandbox.interface import Job, Outcome, Result, Usage
+from evalkit.sandbox.interface import Job, Outcome, Result, SealedFile, Usage
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -180,7 +180,7 @@ class ContainerJob:
         state = self._final_state()
         measured = counters.read(self._leaf)
         outcome, problem = judge(self._ending(state, measured), self._job.limits)
-        artifacts = {}
+        artifacts: dict[str, SealedFile] = {}
         if outcome is Outcome.OK and self._job.artifacts:
             artifacts, outcome, problem = collect_artifacts(self._job, self._place.box)
         code, number = Ending.from_exit_code(int(state.get("ExitCode", 0)))

@@ -1,8 +1,8 @@
 """Docker: containers with everything taken away, one for each job; gVisor when it is registered as a runtime.
 
 On Linux the container's root is an empty image that needs no registry, with the system's programs and the user's
-interpreter bound read-only at their own paths, exactly as under bubblewrap; ``EVALKIT_DOCKER_IMAGE`` names another image
-(which then brings its own Python), and is needed where the engine runs in a virtual machine (macOS, Windows).
+interpreter bound read-only at their own paths, as under bubblewrap; ``EVALKIT_DOCKER_IMAGE`` names another image (which
+then brings its own Python), and is needed where the engine runs in a virtual machine (macOS, Windows).
 
 The workspace is a directory of its own, as root on a tmpfs of the size that the contract allows.
 """

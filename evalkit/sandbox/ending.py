@@ -55,6 +55,10 @@ def judge(ending: Ending, limits: Limits) -> tuple[Outcome, str]:
     """
     if ending.failure:
         return Outcome.SANDBOX_ERROR, ending.failure
+    return _counted(ending, limits) or _ended(ending, limits) or _exit(ending)
+
+
+def _counted(ending: Ending, limits: Limits) -> tuple[Outcome, str] | None:
     if ending.reason == "output":
         return Outcome.OUTPUT_LIMIT, f"wrote more than {limits.output} bytes of output"
     if ending.reason == "memory":
@@ -66,13 +70,16 @@ def judge(ending: Ending, limits: Limits) -> tuple[Outcome, str]:
     if ending.full:
         places = ", ".join(ending.full)
         return Outcome.DISK, f"filled {places}: {limits.disk} bytes (and files in proportion) may be written to each"
-    if ending.reason == "wall":
-        return Outcome.TIMEOUT_WALL, f"still ran after {limits.wall:g} s"
-    if ending.reason == "cpu":
-        return Outcome.TIMEOUT_CPU, f"used more than {limits.cpu or 0:g} s of CPU time"
-    if ending.reason == "asked":
-        return Outcome.SIGNAL, "was ended by its caller"
-    return _exit(ending)
+    return None
+
+
+def _ended(ending: Ending, limits: Limits) -> tuple[Outcome, str] | None:
+    ends = {
+        "wall": (Outcome.TIMEOUT_WALL, f"still ran after {limits.wall:g} s"),
+        "cpu": (Outcome.TIMEOUT_CPU, f"used more than {limits.cpu or 0:g} s of CPU time"),
+        "asked": (Outcome.SIGNAL, "was ended by its caller"),
+    }
+    return ends.get(ending.reason)
 
 
 def _exit(ending: Ending) -> tuple[Outcome, str]:

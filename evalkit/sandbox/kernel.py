@@ -74,18 +74,18 @@ def syscall(number: int, *arguments: int | bytes | ctypes.Array[ctypes.c_char], 
 
 
 def prctl(option: int, *arguments: int) -> int:
-    """prctl(2) with up to four integers."""
+    """Call ``prctl`` with up to four integers."""
     padded = [*arguments, 0, 0, 0, 0][:4]
     return _check(_libc.prctl(option, *(ctypes.c_ulong(value) for value in padded)), f"prctl {option}")
 
 
 def unshare(flags: int) -> None:
-    """unshare(2)."""
+    """Leave the namespaces that the flags name, for new ones."""
     _check(_libc.unshare(flags), "unshare")
 
 
 def mount(source: str, target: str, kind: str, flags: int = 0, options: str = "") -> None:
-    """mount(2)."""
+    """Mount a file system, or change a mount."""
     arguments = (_name(source), _name(target), _name(kind), ctypes.c_ulong(flags), _name(options) or None)
     _check(_libc.mount(*arguments), f"mount {kind} on {target}")
 
@@ -146,6 +146,6 @@ def idmapped_bind(source: str, target: str, user_namespace: int, *, read_only: b
 
 
 def openat2(directory: int, name: str | bytes, flags: int, resolve: int) -> int:
-    """openat2(2): open a name below a directory under rules about links and mounts (Linux 5.6)."""
+    """Open a name below a directory under rules about links and mounts (Linux 5.6)."""
     how = struct.pack("QQQ", flags | os.O_CLOEXEC, 0, resolve)
     return syscall(_OPENAT2, directory, _name(name), how, len(how), what="openat2")

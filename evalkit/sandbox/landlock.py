@@ -46,7 +46,7 @@ class Landlock(Plainly):
     def _shared(self) -> dict[str, Any]:
         return super()._shared() | {"seccomp": seccomp.program(sockets=False).hex()}
 
-    def confines(self, job: Job) -> dict[str, bool]:
+    def confines(self, job: Job) -> dict[str, bool]:  # noqa: ARG002 - the same for every job
         """Files, network and system calls; processes from ABI 6 on."""
         return {
             "filesystem": True,

@@ -84,7 +84,7 @@ class JobPlace:
         if self._ids:
             os.chown(path, *self._ids)
 
-    def _reachable(self, source: Path, writable: bool) -> str:  # noqa: FBT001
+    def _reachable(self, source: Path, writable: bool) -> str:
         """A source itself, or a copy that the job's user may read where the source is private to its owner."""
         real = os.path.realpath(source)
         status = os.stat(real)

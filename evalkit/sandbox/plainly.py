@@ -40,7 +40,7 @@ class Plainly(Supervised):
 
 
 def _first_shut(path: str) -> str:
-    """The first directory on the way to a file, links followed, that other users can't pass; empty when there is none."""
+    """The first directory on the way to a file, links followed, that other users can't pass; or nothing."""
     for place in (Path(path), Path(path).resolve()):
         for folder in reversed(place.parents):
             if not folder.stat().st_mode & stat.S_IXOTH:

@@ -12,6 +12,7 @@ import tempfile
 import threading
 from dataclasses import replace
 from pathlib import Path
+from typing import Self
 
 from evalkit.errors import SandboxUnavailable
 from evalkit.sandbox.interface import Job, Limits, Outcome, Probe, Result, Sandbox
@@ -92,7 +93,7 @@ def _way_out(result: Result) -> str:
 class _Target:
     """A service, a file and a process that no job may reach."""
 
-    def __enter__(self) -> _Target:
+    def __enter__(self) -> Self:
         self._folder = tempfile.TemporaryDirectory(prefix="evalkit-canary")
         Path(self._folder.name).chmod(0o755)
         self._secret = Path(self._folder.name, "secret")

@@ -1,7 +1,7 @@
 """The only way out of a proposer's sandbox: a forwarding proxy that knows which hosts the contract allows.
 
-It speaks HTTP ``CONNECT`` and plain ``http://`` requests, runs in the trusted parent, and accepts on a socket that lives
-in the job's own network namespace. A host that is not on the list is refused and written down; a listed name that
+It speaks HTTP ``CONNECT`` and plain ``http://`` requests, runs in the trusted parent, and accepts on a socket that
+lives in the job's own network namespace. A host that is not on the list is refused and written down; a listed name that
 resolves to a private or loopback address is refused too, unless the list has that very address or ``localhost``.
 """
 

@@ -1,4 +1,4 @@
-"""A job under way, seen from the caller: a thread drains its output, and turns the supervisor's report into a result."""
+"""A job under way, seen from the caller: a thread drains its output and turns the report into a result."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from typing import Any
 from evalkit.sandbox.artifacts import seal_bytes
 from evalkit.sandbox.capture import Capture
 from evalkit.sandbox.ending import Ending, collect_artifacts, judge, reached_file_size
-from evalkit.sandbox.interface import Job, Outcome, Result, Usage
+from evalkit.sandbox.interface import Job, Outcome, Result, SealedFile, Usage
 
 __all__ = ["Streams", "SupervisedJob", "Surroundings"]
 
@@ -171,7 +171,7 @@ class SupervisedJob:
         poll = select.poll()
         open_streams = {stream for stream in self._captures if stream >= 0}
         for stream in open_streams:
-            os.set_blocking(stream, False)  # noqa: FBT003
+            os.set_blocking(stream, False)
             poll.register(stream, select.POLLIN)
         poll.register(self._control, select.POLLIN)
         answer: tuple[dict[str, Any], int | None] | None = None
@@ -194,7 +194,7 @@ class SupervisedJob:
         return answer
 
     def _give_up(self) -> None:
-        """Kill a supervisor that was stopped or traced by its job, which only backends without namespaces let happen."""
+        """Kill a supervisor that its job stopped, which only backends without namespaces let happen."""
         if self._supervisor:
             with contextlib.suppress(OSError):
                 os.kill(self._supervisor, signal.SIGKILL)
@@ -220,7 +220,7 @@ class SupervisedJob:
             # The supervisor closed with our "end" unread. The kernel says so once, before what it sent: ask again.
             message, descriptors = self._hear_after_reset()
         for descriptor in descriptors:
-            os.set_inheritable(descriptor, False)  # noqa: FBT003
+            os.set_inheritable(descriptor, False)
         if message.startswith(b"pid "):
             self._supervisor = int(message[4:])
             return None
@@ -238,7 +238,7 @@ class SupervisedJob:
             if reached_file_size(box, limit):
                 ending = replace(ending, full=("a file",))
         outcome, problem = judge(ending, self._job.limits)
-        artifacts = {}
+        artifacts: dict[str, SealedFile] = {}
         if outcome is Outcome.OK and box is not None and self._job.artifacts:
             artifacts, outcome, problem = collect_artifacts(self._job, box)
         if outcome is Outcome.SANDBOX_ERROR and not ending.began:

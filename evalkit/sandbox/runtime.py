@@ -1,4 +1,4 @@
-"""What of this machine a job must see so that the user's interpreter, with its packages, runs inside as it does outside.
+"""What of this machine a job must see so that the user's interpreter, with its packages, runs as it does outside.
 
 System directories come from ``/usr``; an interpreter elsewhere (a virtual environment, pyenv, conda, uv) is bound
 read-only at its own path, followed link by link, because a virtual environment's ``python`` is a link into another
@@ -26,12 +26,12 @@ _SYSTEM = ("bin", "lib", "lib32", "lib64", "libx32", "sbin")
 _EXTRA = ("/usr", "/nix/store", "/gnu/store")
 _CONFIGURATION = ("/etc/alternatives", "/etc/ld.so.cache", "/etc/localtime")
 _CERTIFICATES = ("/etc/ssl/certs", "/etc/ssl/openssl.cnf", "/etc/ca-certificates", "/etc/pki")
-_PASSWD = "root:x:0:0::/box:/bin/sh\nevalkit:x:1000:1000::/box:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n"
+_USERS = "root:x:0:0::/box:/bin/sh\nevalkit:x:1000:1000::/box:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n"
 _GROUP = "root:x:0:\nevalkit:x:1000:\nnogroup:x:65534:\n"
 _HOSTS = "127.0.0.1 localhost\n::1 localhost\n"
 _NAMES = "passwd: files\ngroup: files\nhosts: files\n"
 FILES = {
-    "/etc/passwd": _PASSWD,
+    "/etc/passwd": _USERS,
     "/etc/group": _GROUP,
     "/etc/hosts": _HOSTS,
     "/etc/nsswitch.conf": _NAMES,

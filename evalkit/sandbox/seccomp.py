@@ -234,8 +234,10 @@ def docker_profile() -> dict[str, Any]:
         {**errors, "names": ["clone3", "openat2"], "errnoRet": errno.ENOSYS},
     ]
     masked = {"op": "SCMP_CMP_MASKED_EQ"}
-    for bit in _single_bits(_NAMESPACE_FLAGS):
-        rules.append({**errors, "names": ["clone"], "args": [{"index": 0, "value": bit, "valueTwo": bit, **masked}]})
+    rules += [
+        {**errors, "names": ["clone"], "args": [{"index": 0, "value": bit, "valueTwo": bit, **masked}]}
+        for bit in _single_bits(_NAMESPACE_FLAGS)
+    ]
     for call, allowed in (("socket", (1, 2, 10)), ("socketpair", (1,))):
         for family in sorted(set(range(_FAMILIES)) - set(allowed)):
             argument = {"index": 0, "value": family, "op": "SCMP_CMP_EQ"}

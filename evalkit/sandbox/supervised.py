@@ -1,4 +1,4 @@
-"""What the backends on this machine share on the caller's side: a helper, its supervisors, and jobs described in its words.
+"""What the backends on this machine share on the caller's side: a helper, its supervisors, jobs in its words.
 
 A backend adds what its jobs see and how they are shut in; limits, results and cleaning up are the same for all of them.
 """
@@ -28,7 +28,7 @@ _PROXY_PORT = 3128
 _OWN_PROCESSES = 16
 """Room in the per-user limit, which is only a backstop where control groups count."""
 _ROOM_WHERE_SAMPLED = 8
-"""Where memory is sampled, one process may ask for this many times the limit: it is ended when it uses it, not before."""
+"""Where memory is sampled, a process may ask for this many times the limit: it is ended when it uses it."""
 
 
 class Supervised:
@@ -88,9 +88,7 @@ class Supervised:
                 raise SandboxUnavailable(f"a job could not be started: {error}") from error
             raise
 
-    def _submit(
-        self, job: Job, supervisor: Supervisor, group: JobGroup | None, around: Surroundings
-    ) -> SupervisedJob:
+    def _submit(self, job: Job, supervisor: Supervisor, group: JobGroup | None, around: Surroundings) -> SupervisedJob:
         payload = os.memfd_create("payload", os.MFD_CLOEXEC)
         streams = Streams(job)
         try:

@@ -51,7 +51,8 @@ def open_for_test(name: str) -> Sandbox:
         if result.outcome is not Outcome.OK:
             raise SandboxUnavailable(f"{name}: {result.outcome}: {result.problem}")
     except SandboxUnavailable as error:
-        assert not required(name), f"EVALKIT_REQUIRE names {name}, but: {error}"  # noqa: S101 - this is a test helper
+        if required(name):
+            raise AssertionError(f"EVALKIT_REQUIRE names {name}, but: {error}") from error
         raise
     return sandbox
 
@@ -69,7 +70,7 @@ def private_docker() -> Iterator[None]:
     program = shutil.which("dockerd")
     if program is None or os.geteuid() != 0:
         raise SandboxUnavailable("no docker answers, and dockerd can't be started here", "apt-get install -y docker.io")
-    with tempfile.TemporaryDirectory(prefix="evk-", dir="/tmp") as folder:  # noqa: S108 - a socket's path must be short
+    with tempfile.TemporaryDirectory(prefix="evk-", dir="/tmp") as folder:
         host = f"unix://{folder}/s"
         places = [f"--data-root={folder}/d", f"--exec-root={folder}/e", f"--pidfile={folder}/p"]
         with Path(folder, "log").open("wb") as log:

@@ -1,4 +1,4 @@
-"""The caller's side of the helper: start it, keep supervisors ready, hand them jobs, start it again should it have died."""
+"""The caller's side of the helper: start it, keep supervisors ready, hand them jobs, start it again if it died."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from evalkit.sandbox.helper.plain import PlainStage
 
 if TYPE_CHECKING:
     from evalkit.sandbox.helper.stage import Stage
-    from evalkit.sandbox.helper.supervise import JobDescriptors
+    from evalkit.sandbox.helper.supervise import Given
 
 __all__ = ["Launched", "Launcher"]
 
@@ -91,7 +91,7 @@ class Launcher:
             os.close(_memfd("arguments", _options(_SAMPLE, self._shared, [], seccomp=0, status=0)))
         bytes.fromhex(self._shared["seccomp"])
 
-    def go(self, spec: dict[str, Any], descriptors: JobDescriptors, stage: Stage | PlainStage) -> Launched:
+    def go(self, spec: dict[str, Any], descriptors: Given, stage: Stage | PlainStage) -> Launched:
         """Tell the child what it becomes."""
         status, theirs = os.pipe2(os.O_CLOEXEC)
         counter = perf.open_counter(self._pid) if self._counts else -1
@@ -117,11 +117,17 @@ class Launcher:
         return Launched(self._pid, counter, status, wrapped)
 
 
-_SAMPLE: dict[str, Any] = {"rlimits": dict.fromkeys(_LIMITS, 0), "kinds": [], "argv": [""], "devices": [], "env": {"": ""}}
+_SAMPLE: dict[str, Any] = {
+    "rlimits": dict.fromkeys(_LIMITS, 0),
+    "kinds": [],
+    "argv": [""],
+    "devices": [],
+    "env": {"": ""},
+}
 
 
 def _rehearse(order: bytes = json.dumps(_SAMPLE).encode()) -> None:
-    """Touch what the last steps will touch: after a fork, the first write to a page copies it, and now there is time."""
+    """Touch what the last steps will touch: the first write to a page after a fork copies it, and now there is time."""
     descriptor = _memfd("rehearsal", order)
     sample = json.loads(os.pread(descriptor, len(order), 0))
     counters.join([])
@@ -143,10 +149,10 @@ def _options(
 ) -> bytes:
     """What bubblewrap is told, NUL-separated, so that none of it is seen in a process list."""
     options = [*shared["isolation"], "--ro-bind", "/sys/root", "/", "--proc", "/proc", "--dev", "/dev"]
-    options += ["--bind", "/sys/shm", "/dev/shm"]
+    options += ["--bind", "/sys/shm", "/dev/shm"]  # noqa: S108 - a place inside the sandbox
     for device in spec["devices"]:
         options += ["--dev-bind", f"/dev/{device}", f"/dev/{device}"]
-    options += ["--remount-ro", "/dev", "--bind", "/sys/tmp", "/tmp"]
+    options += ["--remount-ro", "/dev", "--bind", "/sys/tmp", "/tmp"]  # noqa: S108 - the same
     for place, target in writable:
         options += ["--bind", place, target]
     options += ["--chdir", "/box", "--clearenv"]
@@ -181,7 +187,7 @@ def _await(orders: socket.socket, shared: dict[str, Any], ids: list[int] | None)
     _place(received[:head])
     if shared["confinement"] == "bubblewrap":
         program = shared["program"]
-        os.execve(program, [program, "--args", str(_STREAMS), "--", *order["argv"]], {})
+        os.execve(program, [program, "--args", str(_STREAMS), "--", *order["argv"]], {})  # noqa: S606 - no shell
     _become_plain(order, status=head - 1)
 
 

@@ -16,7 +16,14 @@ from evalkit.sandbox.helper.copying import copy_range, copy_tree
 __all__ = ["PlainStage", "descendants", "end_children", "remove_tree"]
 
 _READABLE = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/etc/localtime", "/etc/ld.so.cache")
-_ABOUT_MACHINE = ("/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/proc/sys/kernel/osrelease", "/proc/sys/vm", "/proc/self")
+_ABOUT_MACHINE = (
+    "/proc/cpuinfo",
+    "/proc/meminfo",
+    "/proc/stat",
+    "/proc/sys/kernel/osrelease",
+    "/proc/sys/vm",
+    "/proc/self",
+)
 _CONFIGURATION = ("/etc/passwd", "/etc/group", "/etc/hosts", "/etc/nsswitch.conf", "/etc/alternatives")
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/full")
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -34,7 +41,6 @@ class PlainStage:
         self._shared, self._ids = shared, ids
         self.box = -1
         self.watched: dict[str, int] = {}
-        self.copied = True
         self._place = self._root = self._box = self._scratch = ""
 
     def prepare(self) -> None:
@@ -48,7 +54,7 @@ class PlainStage:
         """
         self._place = f"{spec['directory']}-{os.getpid()}"
         os.mkdir(self._place, 0o711)
-        self._root, self._scratch = f"{self._place}/root", f"{self._place}/tmp"
+        self._root, self._scratch = f"{self._place}/root", f"{self._place}/scratch"
         self._box = spec["workspace"] or f"{self._place}/box"
         for path in {self._root, self._scratch, self._box} - {spec["workspace"]}:
             os.mkdir(path, 0o755)
@@ -93,7 +99,7 @@ class PlainStage:
         """Kill whatever of the job still lives.
 
         A job with a user of its own is killed by that user, all at once: ``kill(-1)`` leaves no gap in which a process
-        could fork away. Otherwise every descendant is looked for and killed; the caller repeats that until none is left.
+        could fork away. Otherwise every descendant is looked for and killed; the caller repeats that.
         """
         if self._ids:
             child = os.fork()

@@ -45,7 +45,6 @@ class Stage:
         self.writable: list[tuple[str, str]] = []
         self.box = -1
         self.watched: dict[str, int] = {}
-        self.copied = False
 
     def prepare(self) -> None:
         """Enter namespaces of its own and mount what does not depend on the job; done before there is one.
@@ -143,7 +142,6 @@ class Stage:
         content = f"{_AT}/disk/content"
         os.mkdir(content, 0o755)
         if self._spec["tree"]:
-            self.copied = True
             copy_tree(self._spec["tree"], content, self._ids)
         self._give(content)
         kernel.bind(content, box)

@@ -28,10 +28,12 @@ __all__ = ["supervise"]
 MAX_DESCRIPTORS = 250
 
 
-class JobDescriptors:
-    """The descriptors that came with a job, by what they are for."""
+class Given:
+    """A job as it came: its description, and its descriptors by what they are for."""
 
-    def __init__(self, spec: dict[str, Any], received: list[int]) -> None:
+    def __init__(self, control: socket.socket, spec: dict[str, Any], received: list[int]) -> None:
+        self.control, self.spec = control, spec
+        self.payload = received[0]
         self.streams = received[1:4]
         rest = received[4:]
         kinds = spec["cgroup"]
@@ -73,7 +75,7 @@ def _prepare_and_serve(
             os.set_inheritable(each, False)
         offset, size = (int(number) for number in message.split())
         spec = json.loads(os.pread(received[0], size, offset))
-        _serve(spec, received, control, stage, launcher, failure)
+        _serve(Given(control, spec, received), stage, launcher, failure)
 
 
 def _stage(shared: dict[str, Any], ids: list[int] | None, maps: IdentityMaps) -> Stage | PlainStage:
@@ -82,67 +84,58 @@ def _stage(shared: dict[str, Any], ids: list[int] | None, maps: IdentityMaps) ->
     return PlainStage(shared, ids)
 
 
-def _serve(
-    spec: dict[str, Any], received: list[int], control: socket.socket, stage: Stage | PlainStage, launcher: Launcher, failure: str
-) -> None:
-    descriptors = JobDescriptors(spec, received)
-    report, box = {"failure": failure}, None
+def _serve(job: Given, stage: Stage | PlainStage, launcher: Launcher, failure: str) -> None:
+    report: dict[str, Any] = {"failure": failure}
+    box = None
     if not failure:
         try:
-            report, box = _run(spec, descriptors, control, stage, launcher, received[0])
+            report, box = _run(job, stage, launcher)
         except (OSError, ValueError, KeyError) as error:
             report = {"failure": str(error) or type(error).__name__}
     try:
-        socket.send_fds(control, [json.dumps(report).encode()], [] if box is None else [box])
+        socket.send_fds(job.control, [json.dumps(report).encode()], [] if box is None else [box])
     except OSError:
-        _remove_leaf(spec, descriptors)  # whoever asked is gone
+        _remove_leaf(job)  # whoever asked is gone
     if isinstance(stage, PlainStage):
-        while control.recv(1):  # the artefacts are still being read; the end of the conversation says they are not
+        while job.control.recv(1):  # the artefacts are still being read; the end of the conversation says they are not
             pass
         stage.remove()
 
 
-def _remove_leaf(spec: dict[str, Any], descriptors: JobDescriptors) -> None:
-    for parent in descriptors.parents:
+def _remove_leaf(job: Given) -> None:
+    for parent in job.parents:
         try:
-            os.rmdir(spec["leaf"], dir_fd=parent)
+            os.rmdir(job.spec["leaf"], dir_fd=parent)
         except OSError:
             continue  # the next start sweeps it
 
 
-def _run(
-    spec: dict[str, Any],
-    descriptors: JobDescriptors,
-    control: socket.socket,
-    stage: Stage | PlainStage,
-    launcher: Launcher,
-    payload: int,
-) -> tuple[dict[str, Any], int | None]:
-    stage.build(spec, payload, descriptors.sealed)
+def _run(job: Given, stage: Stage | PlainStage, launcher: Launcher) -> tuple[dict[str, Any], int | None]:
+    spec = job.spec
+    stage.build(spec, job.payload, job.sealed)
     if spec["network"]:
         listener = open_listener(spec["proxy_port"])
-        socket.send_fds(control, [b"listening"], [listener.fileno()])
+        socket.send_fds(job.control, [b"listening"], [listener.fileno()])
         listener.close()
-    job = launcher.go(spec, descriptors, stage)
-    reaper = Reaper(job.pid)
-    watch = Watch(spec, descriptors.leaf, control, Sampler([stage.watched[name] for name in sorted(stage.watched)]))
+    launched = launcher.go(spec, job, stage)
+    sampler = Sampler([stage.watched[name] for name in sorted(stage.watched)])
+    reaper, watch = Reaper(launched.pid), Watch(spec, job.leaf, job.control, sampler)
     reason = watch.until_end(reaper)
     reaper.rest(stage.end_rest if isinstance(stage, PlainStage) else end_children)
     wall = time.monotonic() - watch.started
-    for stream in descriptors.streams:
+    for stream in job.streams:
         os.close(stream)
     report = {
         "status": reaper.status,
-        "began": job.began(),
+        "began": launched.began(),
         "reason": reason,
         "wall": wall,
-        "user": max(reaper.user, watch.sampler.user),
-        "system": max(reaper.system, watch.sampler.system),
+        "user": max(reaper.user, sampler.user),
+        "system": max(reaper.system, sampler.system),
         **watch.sampled(),
-        "instructions": perf.read(job.instructions),
+        "instructions": perf.read(launched.instructions),
         "full": [name for name, place in stage.watched.items() if _is_full(place)],
-        "copied": stage.copied,
-        **counters.read(descriptors.leaf),
+        **counters.read(job.leaf),
     }
     return report, stage.box
 

@@ -23,14 +23,12 @@ _BETWEEN_KILLS = 0.0005
 class Watch:
     """The clocks of a job."""
 
-    def __init__(
-        self, spec: dict[str, Any], leaf: counters.Leaf, control: socket.socket, sampler: Sampler
-    ) -> None:
+    def __init__(self, spec: dict[str, Any], leaf: counters.Leaf, control: socket.socket, sampler: Sampler) -> None:
         self.sampler = sampler
         counted = any(kind in ("memory", "unified") for kind, _ in leaf)
         self._memory_limit: int = 0 if counted else spec["memory"]
         self.started = time.monotonic()
-        self._wall_end = self.started + spec["wall"]
+        self._wall_end: float = self.started + spec["wall"]
         self._cpu_limit: float | None = spec["cpu"]
         self._leaf, self._control = leaf, control
         self._cores = len(os.sched_getaffinity(0))
@@ -55,7 +53,7 @@ class Watch:
 
     def _next_look(self) -> float:
         """Seconds until a limit can be reached at the earliest."""
-        left = self._wall_end - time.monotonic()
+        left: float = self._wall_end - time.monotonic()
         if self._memory_limit:
             return min(left, INTERVAL)
         if self._cpu_limit is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import socket
@@ -108,10 +109,8 @@ class Arena:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         for server in self._sockets:
-            try:
+            with contextlib.suppress(OSError):  # a datagram socket has nothing to shut down
                 server.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
             server.close()
         self._neighbour.kill()
         self._neighbour.wait()

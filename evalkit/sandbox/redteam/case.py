@@ -10,7 +10,7 @@ from enum import StrEnum
 from evalkit.sandbox.interface import Job, Limits, Outcome, Result, Sandbox
 from evalkit.sandbox.redteam.arena import Arena
 
-__all__ = ["Case", "Held", "Mark", "SMALL", "door", "ending", "run"]
+__all__ = ["SMALL", "Case", "Held", "Mark", "door", "ending", "run"]
 
 SMALL = Limits(wall=8, memory=256 << 20, pids=64, disk=16 << 20, output=4 << 20, kept=4096)
 """Limits of most cases."""

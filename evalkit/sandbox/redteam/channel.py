@@ -16,7 +16,15 @@ __all__ = ["CHANNEL"]
 
 _HOSTILE_JSON = (
     *(b'{"m": NaN}', b'{"m": Infinity}', b'{"m": -Infinity}', b'{"m": 1e999}', b'{"m": 1, "m": 2}'),
-    *(b"[" * 100_000, b'{"m": ' + b"9" * 5000 + b"}", b'{"m": 1} {"m": 2}', b"", b"\xff\xfe", b'{"m": 01}', b"{'m': 1}"),
+    *(
+        b"[" * 100_000,
+        b'{"m": ' + b"9" * 5000 + b"}",
+        b'{"m": 1} {"m": 2}',
+        b"",
+        b"\xff\xfe",
+        b'{"m": 01}',
+        b"{'m': 1}",
+    ),
     b'{"a":' * 5000 + b"1" + b"}" * 5000,
 )
 
@@ -41,7 +49,9 @@ def _undeclared(sandbox: Sandbox, arena: Arena) -> Held:
 def _nonce(sandbox: Sandbox, arena: Arena) -> Held:
     """A scorer holds a nonce on its input while a candidate looks for it everywhere."""
     nonce = b"nonce-5f3a9c"
-    scorer = Job(("python", "-I", "-c", "import sys, time; sys.stdin.read(); time.sleep(2)"), stdin=nonce, identity="scorer")
+    scorer = Job(
+        ("python", "-I", "-c", "import sys, time; sys.stdin.read(); time.sleep(2)"), stdin=nonce, identity="scorer"
+    )
     running = sandbox.start(replace(scorer, limits=SMALL))
     look = """
     import glob, os
@@ -119,7 +129,10 @@ def _shadowing(sandbox: Sandbox, arena: Arena) -> Held:
     """A scorer started with ``-I`` in a workspace full of modules that pose as the standard library's."""
     files = ("json.py", "sitecustomize.py", "usercustomize.py", "random.py")
     poison = "".join(f"open('{name}', 'w').write('print(\"POISON\")')\n" for name in files)
-    code = poison + "import subprocess, sys\nprint(subprocess.run([sys.executable, '-I', '-c', 'import json, random; print(json.__file__)'], capture_output=True, text=True))"
+    code = (
+        poison
+        + "import subprocess, sys\nprint(subprocess.run([sys.executable, '-I', '-c', 'import json, random; print(json.__file__)'], capture_output=True, text=True))"
+    )
     said = run(sandbox, arena, code).stdout.text()
     return Held.when("POISON" not in said and "json" in said, said[-160:])
 
@@ -172,13 +185,17 @@ def _read_only(sandbox: Sandbox, arena: Arena) -> Held:
 def _cache(sandbox: Sandbox, arena: Arena) -> Held:
     poison = "import os\nos.makedirs('__pycache__', exist_ok=True)\nopen('__pycache__/train.pyc', 'w').write('x')\nopen('train.py', 'a').write('evil')"
     run(sandbox, arena, poison)
-    said = run(sandbox, arena, "import os\nprint(sorted(os.listdir('.')), 'evil' in open('train.py').read())").stdout.text()
+    said = run(
+        sandbox, arena, "import os\nprint(sorted(os.listdir('.')), 'evil' in open('train.py').read())"
+    ).stdout.text()
     return Held.when("__pycache__" not in said and "False" in said, said.strip())
 
 
 def _crash(sandbox: Sandbox, arena: Arena) -> Held:
     result = run(sandbox, arena, "import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)", identity="scorer")
-    return Held.when(result.outcome is Outcome.SIGNAL and not result.artifacts, f"{result.outcome}; no value comes of it")
+    return Held.when(
+        result.outcome is Outcome.SIGNAL and not result.artifacts, f"{result.outcome}; no value comes of it"
+    )
 
 
 _VERIFIER = "held by the verifier, tested in its room"
@@ -207,7 +224,10 @@ CHANNEL: tuple[Case, ...] = (
         "edits the evaluation",
         "read-only",
         _read_only,
-        {"landlock": "landlock can't forbid chmod to a file's owner; the content stays", "process": "nothing is read-only"},
+        {
+            "landlock": "landlock can't forbid chmod to a file's owner; the content stays",
+            "process": "nothing is read-only",
+        },
     ),
     Case("M20", "huge names with control characters", "refused or escaped", _elsewhere(_VERIFIER)),
     Case("M21", "names that differ by case or form", "exact names only", _undeclared),

@@ -111,7 +111,9 @@ def _pristine(sandbox: Sandbox, arena: Arena) -> Held:
 
 
 def _modes(result: Result) -> bool:
-    return all(not os.fstat(artifact.fd).st_mode & (stat.S_ISUID | stat.S_ISGID) for artifact in result.artifacts.values())
+    return all(
+        not os.fstat(artifact.fd).st_mode & (stat.S_ISUID | stat.S_ISGID) for artifact in result.artifacts.values()
+    )
 
 
 def _setuid(sandbox: Sandbox, arena: Arena) -> Held:
@@ -187,8 +189,14 @@ FILES: tuple[Case, ...] = (
         process="only single files are capped",
         landlock="only single files are capped",
     ),
-    _artifact("F6", "a sparse file of a terabyte", "import os\nopen('out','w')\ntry: os.truncate('out', 1 << 40)\nexcept OSError: os.truncate('out', 2 << 20)"),
-    Case("F7", "very many tiny files", "over in bounded time", _cleanup("for n in range(4000): open(f'{n:0>200}', 'w')")),
+    _artifact(
+        "F6",
+        "a sparse file of a terabyte",
+        "import os\nopen('out','w')\ntry: os.truncate('out', 1 << 40)\nexcept OSError: os.truncate('out', 2 << 20)",
+    ),
+    Case(
+        "F7", "very many tiny files", "over in bounded time", _cleanup("for n in range(4000): open(f'{n:0>200}', 'w')")
+    ),
     Case(
         "F8",
         "a directory 3,000 deep",
@@ -203,7 +211,12 @@ FILES: tuple[Case, ...] = (
         "import os\nos.symlink(os.path.dirname(os.environ['SECRET']), 'd')",
         name="d/holdout.json",
     ),
-    Case("F12", "artefact names that lead out", "refused", _name_refused("../x", "/etc/passwd", "a/../../x", "./x", "a//b", "")),
+    Case(
+        "F12",
+        "artefact names that lead out",
+        "refused",
+        _name_refused("../x", "/etc/passwd", "a/../../x", "./x", "a//b", ""),
+    ),
     _artifact("F13", "a link into /proc", "import os\nos.symlink('/proc/self/environ', 'out')"),
     _artifact("F14", "a loop of links", "import os\nos.symlink('b', 'out')\nos.symlink('out', 'b')"),
     _artifact("F15", "a link to /dev/zero", "import os\nos.symlink('/dev/zero', 'out')"),
@@ -236,7 +249,9 @@ FILES: tuple[Case, ...] = (
         "F25",
         "directories without permissions",
         "removed all the same",
-        _cleanup("import os\nos.makedirs('a/b/c')\nopen('a/b/c/f','w')\nos.chmod('a/b/c', 0)\nos.chmod('a/b', 0)\nos.chmod('a', 0)"),
+        _cleanup(
+            "import os\nos.makedirs('a/b/c')\nopen('a/b/c/f','w')\nos.chmod('a/b/c', 0)\nos.chmod('a/b', 0)\nos.chmod('a', 0)"
+        ),
     ),
     Case("F26", "forge overlay white-outs and attributes", "the tree stays as it is", _pristine),
     door(

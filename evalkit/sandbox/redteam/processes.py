@@ -86,7 +86,9 @@ def _kill_all(sandbox: Sandbox, arena: Arena) -> Held:
         return Held(Mark.OPEN, "would end every process of this user; not tried")
     if sandbox.name == "landlock" and "signals to other processes" not in run(sandbox, arena, "").enforced:
         return Held(Mark.OPEN, "would end every process of this user; not tried")
-    result = run(sandbox, arena, "import os\nfor pid in (1, -1):\n try: os.kill(pid, 9)\n except OSError: pass\nprint('after')")
+    result = run(
+        sandbox, arena, "import os\nfor pid in (1, -1):\n try: os.kill(pid, 9)\n except OSError: pass\nprint('after')"
+    )
     alive = arena.neighbour_lives() and result.outcome is not Outcome.SANDBOX_ERROR
     return Held.when(alive, f"{result.outcome}; the neighbour lives: {arena.neighbour_lives()}")
 
@@ -238,7 +240,11 @@ PROCESSES: tuple[Case, ...] = (
         ),
         {"process": _NO_PIDS},
     ),
-    door("P11", "ptrace", "return call(101, 16, int(os.environ['NEIGHBOUR']), 0, 0) and call(101, 16, os.getppid(), 0, 0)"),
+    door(
+        "P11",
+        "ptrace",
+        "return call(101, 16, int(os.environ['NEIGHBOUR']), 0, 0) and call(101, 16, os.getppid(), 0, 0)",
+    ),
     door(
         "P12",
         "read another process's memory or descriptors",
@@ -280,7 +286,12 @@ PROCESSES: tuple[Case, ...] = (
         raise OSError(1, "none")
         """,
     ),
-    door("P17", "clone3 with namespace flags", "return call(435, struct.pack('11Q', 0x10000000, *[0] * 10), 88)", **_PLAIN),
+    door(
+        "P17",
+        "clone3 with namespace flags",
+        "return call(435, struct.pack('11Q', 0x10000000, *[0] * 10), 88)",
+        **_PLAIN,
+    ),
     door(
         "P18",
         "system calls of a foreign architecture",
@@ -326,7 +337,9 @@ PROCESSES: tuple[Case, ...] = (
             200 << 20,
             (Outcome.OOM, Outcome.SIGNAL, Outcome.NONZERO, Outcome.DISK),
         ),
-        dict.fromkeys(("bubblewrap", "landlock", "process"), "without a control group, memory that is not mapped is not seen"),
+        dict.fromkeys(
+            ("bubblewrap", "landlock", "process"), "without a control group, memory that is not mapped is not seen"
+        ),
     ),
     ending("P25", "exit code 137", "import os\nos._exit(137)", Outcome.NONZERO, Outcome.SIGNAL),
     door(
@@ -355,8 +368,12 @@ PROCESSES: tuple[Case, ...] = (
         "import resource\nif resource.getrlimit(resource.RLIMIT_CORE)[1] == 0: raise OSError(1, 'none')\nreturn resource.getrlimit(resource.RLIMIT_CORE)",
     ),
     Case("P29", "four processes burn CPU and are left behind", "counted", _cpu_counted),
-    ending("P30", "sleeps for ever", "import time\ntime.sleep(600)", Outcome.TIMEOUT_WALL, limits=replace(SMALL, wall=0.5)),
-    ending("P31", "1 GB of output", "import os\nblock = b'x' * 65536\nwhile True: os.write(1, block)", Outcome.OUTPUT_LIMIT),
+    ending(
+        "P30", "sleeps for ever", "import time\ntime.sleep(600)", Outcome.TIMEOUT_WALL, limits=replace(SMALL, wall=0.5)
+    ),
+    ending(
+        "P31", "1 GB of output", "import os\nblock = b'x' * 65536\nwhile True: os.write(1, block)", Outcome.OUTPUT_LIMIT
+    ),
     Case("P32", "output without lines, with control characters", "kept as bytes", _kept),
     ending(
         "P33",
@@ -427,7 +444,12 @@ PROCESSES: tuple[Case, ...] = (
     ),
     Case("P40", "the runner is killed", "the job dies too, or is swept", _runner_killed),
     ending("P41", "its pid is given to another process", "import os\nos._exit(0)", Outcome.OK),
-    Case("P42", "the engine fails half way", "swept", lambda sandbox, _: Held.when(isinstance(sandbox.sweep(), list), "swept")),
+    Case(
+        "P42",
+        "the engine fails half way",
+        "swept",
+        lambda sandbox, _: Held.when(isinstance(sandbox.sweep(), list), "swept"),
+    ),
     Case(
         "P43",
         "outlives the time limit of a command in a warm container",
@@ -440,6 +462,8 @@ PROCESSES: tuple[Case, ...] = (
         "exhausts what jobs of one user share",
         "a user for each job",
         _separate_users,
-        dict.fromkeys(("bubblewrap", "docker", "landlock", "process"), "an ordinary user, or docker, has one user for all jobs"),
+        dict.fromkeys(
+            ("bubblewrap", "docker", "landlock", "process"), "an ordinary user, or docker, has one user for all jobs"
+        ),
     ),
 )
