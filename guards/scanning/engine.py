@@ -14,7 +14,7 @@ from guards.source.patch import parse_patch
 
 __all__ = ["MAX_PATCH", "Scanned", "default_contract", "scan_change", "scan_patch"]
 
-MAX_PATCH = 32 << 20
+MAX_PATCH = 4 << 20
 """Bytes of one patch that are looked at."""
 
 

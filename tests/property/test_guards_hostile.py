@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -25,8 +26,22 @@ PATCHES = [case.patch for case in load_corpus(CORPUS / "cheats", BASE)]
 SNIPPETS = [line for patch in PATCHES for line in patch.split("\n") if line[:1] in {"+", "-", " ", "@", "d"}]
 
 
+@dataclass(frozen=True)
+class Plain:
+    @dataclass(frozen=True)
+    class File:
+        path: str
+        status: str = "added"
+
+    files: tuple[File, ...]
+    patch: str = ""
+
+
 def added(raw: bytes, path: str = "a.py"):
     """All guards over one added file; exceptions are not caught on purpose."""
+    if len(raw) > 8 << 20:
+        whole = Evidence("before", CONTRACT, Plain((Plain.File(path),)), read_new=lambda _path: raw)
+        return [finding for guard in GUARDS for finding in guard.inspect(whole)]
     lines = raw.decode("utf-8", "replace").split("\n")
     patch = f"--- /dev/null\n+++ b/{path}\n@@ -0,0 +1,{len(lines)} @@\n" + "\n".join(f"+{line}" for line in lines)
     evidence = Evidence("before", CONTRACT, parse_patch(patch), read_new=lambda _path: raw)

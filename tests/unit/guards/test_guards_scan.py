@@ -71,7 +71,8 @@ def check(value, shape, where="$"):
     elif isinstance(shape, set):
         assert value in shape, f"{where}: {value}"
     else:
-        assert isinstance(value, shape) and not isinstance(value, bool), where
+        assert isinstance(value, shape), where
+        assert not isinstance(value, bool), where
 
 
 MESSAGE = {"text": (STRING, True)}
@@ -158,8 +159,10 @@ def test_a_range_is_scanned_commit_by_commit_or_as_a_whole(repository: Path):
 
 def test_a_hostile_repository_runs_nothing(repository: Path, tmp_path: Path):
     mark = tmp_path / "ran"
-    (repository / ".git" / "config").open("a").write(
-        f"[diff]\n\texternal = touch {mark}\n[core]\n\tfsmonitor = touch {mark}\n\tpager = touch {mark}\n"
+    config = repository / ".git" / "config"
+    config.write_text(
+        config.read_text()
+        + f"[diff]\n\texternal = touch {mark}\n[core]\n\tfsmonitor = touch {mark}\n\tpager = touch {mark}\n"
         f'[diff "x"]\n\ttextconv = touch {mark}\n\tcommand = touch {mark}\n'
     )
     (repository / ".git" / "info").mkdir(exist_ok=True)
@@ -186,7 +189,8 @@ def test_nothing_that_is_scanned_is_run_or_imported(tmp_path: Path):
     body = f"open({str(mark)!r}, 'w').close()\n"
     (tmp_path / "evil_module_for_scan.py").write_text(body)
     patch = "--- /dev/null\n+++ b/evil_module_for_scan.py\n@@ -0,0 +1,2 @@\n+" + body + "+exec('raise SystemExit(7)')\n"
-    code = "import sys; before = set(sys.modules)\n" + (
+    code = (
+        "import sys\n"
         "from guards.commands.scan import command\n"
         "command(['-', '--fail-on', 'never'], standalone_mode=False)\n"
         "assert 'evil_module_for_scan' not in sys.modules\n"
