@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 from evalkit.errors import DataError
 from evalkit.overlap.rows import Problems, Row, read_rows
 
-__all__ = ["Item", "item_id", "read_items", "text_parts"]
+__all__ = ["Item", "item_id", "items_of", "read_items", "text_parts"]
 
 _ID_FIELDS = ("id", "item_id", "case_id", "task_id", "question_id", "doc_id", "example_id", "uid", "_id")
 
@@ -90,23 +89,30 @@ def read_items(
     Returns:
         Every row that has text; rows with identical content and no id of their own are one item.
     """
-    items: dict[str, Item] = {}
-    for path in paths:
-        for row in read_rows(path, problems):
-            item = _item(row, fields, id_field, problems)
-            if item is None:
-                continue
-            earlier = items.get(item.id)
-            if earlier is None:
-                items[item.id] = item
-            elif earlier.parts != item.parts:
-                problems.add(
-                    f"{item.where}: the id {item.id!r} was used before, at {earlier.where}",
-                    "give every item an id of its own, or name the right field with --id",
-                )
-                items[f"{item.id}#{item.where}"] = Item(f"{item.id}#{item.where}", item.parts, item.where, item.answer)
-    if not items:
+    found = items_of((row for path in paths for row in read_rows(path, problems)), problems, fields, id_field)
+    if not found:
         raise DataError(f"no items in {', '.join(map(str, paths))}", "check the path and --field")
+    return found
+
+
+def items_of(
+    rows: Iterable[Row], problems: Problems, fields: Sequence[str] = (), id_field: str | None = None
+) -> list[Item]:
+    """Items of rows; see :func:`read_items`."""
+    items: dict[str, Item] = {}
+    for row in rows:
+        item = _item(row, fields, id_field, problems)
+        if item is None:
+            continue
+        earlier = items.get(item.id)
+        if earlier is None:
+            items[item.id] = item
+        elif earlier.parts != item.parts:
+            problems.add(
+                f"{item.where}: the id {item.id!r} was used before, at {earlier.where}",
+                "give every item an id of its own, or name the right field with --id",
+            )
+            items[f"{item.id}#{item.where}"] = Item(f"{item.id}#{item.where}", item.parts, item.where, item.answer)
     return list(items.values())
 
 
@@ -122,8 +128,3 @@ def _item(row: Row, fields: Sequence[str], id_field: str | None, problems: Probl
         problems.add(f"{row.where}: no text in this row", "name the text fields with --field")
         return None
     return Item(name, parts, row.where, _answer(row))
-
-
-def shared_texts(items: Sequence[Item]) -> Counter[str]:
-    """How many items have each text."""
-    return Counter(text for item in items for text in {text for _, text in item.parts})

@@ -23,6 +23,7 @@ __all__ = ["DEFAULT_THRESHOLD", "Candidate", "ParaphraseIndex"]
 DEFAULT_THRESHOLD = 0.5
 _WORD = re.compile(r"[^\W_]+")
 _BATCH = 512
+_LEAST_WORDS = 5  # a text of fewer words is near anything that has one of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ class ParaphraseIndex:
         near = (self._vectors(batch) @ self._items).tocsr()
         for row in range(len(batch)):
             values: NDArray[np.float64] = near.data[near.indptr[row] : near.indptr[row + 1]]
-            if len(values) and float(values.max()) >= threshold:
+            if len(values) and float(values.max()) >= threshold and len(_WORD.findall(batch[row])) >= _LEAST_WORDS:
                 best = int(np.argmax(values))
                 item = int(near.indices[near.indptr[row] + best])
                 yield Candidate(start + row, item, round(float(values[best]), 4))

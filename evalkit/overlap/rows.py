@@ -15,7 +15,7 @@ from evalkit.errors import DataError
 from evalkit.overlap.chunks import Reader
 from evalkit.overlap.sources import find_files, open_stream, sniff_kind
 
-__all__ = ["Problems", "Row", "read_rows"]
+__all__ = ["Problems", "Row", "read_rows", "rows_of"]
 
 _LONGEST_LINE = 64 << 20
 _HEADER_CELL = re.compile(r"[A-Za-z_][\w .\-/]{0,40}")
@@ -84,24 +84,41 @@ def read_rows(path: Path | str, problems: Problems) -> Iterator[Row]:
             problems.add(f"{name}: can't be read to its end: {reason}", "write or fetch the file again")
 
 
+def rows_of(name: str, raw: bytes, problems: Problems) -> Iterator[Row]:
+    """Rows of one file that is in memory already; not for parquet.
+
+    Args:
+        name: decides how the bytes are read, and stands in messages.
+        raw: uncompressed bytes.
+        problems: takes what is wrong.
+    """
+    try:
+        yield from _stream_rows(name, name, _Rest(b"", io.BytesIO(raw)), raw[: 1 << 16], problems)
+    except RecursionError:
+        problems.add(f"{name}: nested too deep to read", "flatten the rows")
+
+
 def _file_rows(file: Path, root: Path, problems: Problems) -> Iterator[Row]:
     name = str(file)
     with open_stream(name) as stream:
         head = stream.read(1 << 16)
-        kind = sniff_kind(name, head)
-        rest = _Rest(head, stream)
-        suffixes = {suffix.lower() for suffix in file.suffixes}
-        if kind == "parquet":
-            yield from _parquet_rows(name)
-        elif kind == "lines":
-            yield from _json_line_rows(name, rest, problems)
-        elif kind == "json":
-            yield from _json_rows(name, rest, problems)
-        elif suffixes & {".csv", ".tsv"}:
-            yield from _csv_rows(name, rest, "\t" if ".tsv" in suffixes else ",", problems)
-        else:
-            shown = str(file.relative_to(root)) if root.is_dir() else file.name
-            yield Row(name, 1, {"id": shown, "text": _decoded(rest.everything())})
+        shown = str(file.relative_to(root)) if root.is_dir() else file.name
+        yield from _stream_rows(name, shown, _Rest(head, stream), head, problems)
+
+
+def _stream_rows(name: str, shown: str, rest: _Rest, head: bytes, problems: Problems) -> Iterator[Row]:
+    kind = sniff_kind(name, head)
+    suffixes = {suffix.lower() for suffix in Path(name).suffixes}
+    if kind == "parquet":
+        yield from _parquet_rows(name)
+    elif kind == "lines":
+        yield from _json_line_rows(name, rest, problems)
+    elif kind == "json":
+        yield from _json_rows(name, rest, problems)
+    elif suffixes & {".csv", ".tsv"}:
+        yield from _csv_rows(name, rest, "\t" if ".tsv" in suffixes else ",", problems)
+    else:
+        yield Row(name, 1, {"id": shown, "text": _decoded(rest.everything())})
 
 
 class _Rest:
