@@ -16,6 +16,9 @@ from evalkit.sandbox.interface import Captured, Job, Outcome, Probe, Result, Usa
 __all__ = ["Said", "StubSandbox"]
 
 
+_LITTLE = Usage(wall=0.001, user=0.001, system=0.0, peak_memory=1 << 20)
+
+
 @dataclass(frozen=True, slots=True)
 class Said:
     """How a pretended job ended.
@@ -31,7 +34,7 @@ class Said:
     artifacts: Mapping[str, bytes] = field(default_factory=dict)
     stdout: bytes = b""
     stderr: bytes = b""
-    usage: Usage = Usage(wall=0.001, user=0.001, system=0.0, peak_memory=1 << 20)
+    usage: Usage = _LITTLE
 
 
 class StubSandbox:

@@ -32,6 +32,7 @@ MAX_FRAME = 64 << 20
 """Bytes that a frame may have at most, unless the caller says otherwise."""
 _HEADER = 4
 _NPY_MAGIC = b"\x93NUMPY"
+_NPY_MAX_HEADER = 4 << 10
 _JSON_MAX_DEPTH = 64
 
 
@@ -63,7 +64,7 @@ def _npy_bytes(array: np.ndarray[Any, Any]) -> bytes:
     import numpy as np  # noqa: PLC0415
 
     buffer = io.BytesIO()
-    np.lib.format.write_array(buffer, np.ascontiguousarray(array), allow_pickle=False)
+    np.lib.format.write_array(buffer, np.asarray(array, order="C"), allow_pickle=False)
     return buffer.getvalue()
 
 
@@ -85,32 +86,50 @@ def decode(body: bytes) -> Any:
 
 
 def _npy_array(content: bytes) -> np.ndarray[Any, Any]:
-    import io  # noqa: PLC0415
-
     import numpy as np  # noqa: PLC0415
 
-    if not content.startswith(_NPY_MAGIC):
-        raise FrameError("not an .npy array")
-    buffer = io.BytesIO(content)
+    description, fortran, shape, start = _npy_header(content)
     try:
-        version = np.lib.format.read_magic(buffer)
-        if version not in ((1, 0), (2, 0)):
-            raise FrameError(f".npy version {version}")
-        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, fortran, dtype = read_header(buffer)
+        dtype = np.dtype(description)
         if dtype.hasobject or dtype.kind not in "biufc":
             raise FrameError(f"an array of {dtype}, not of plain numbers")
         count = 1
         for length in shape:
             count *= length
-        if count < 0 or count * dtype.itemsize != len(content) - buffer.tell():
-            raise FrameError(f"shape {shape} does not fit {len(content) - buffer.tell()} bytes")
-        flat = np.frombuffer(content, dtype=dtype, count=count, offset=buffer.tell())
+        if count * dtype.itemsize != len(content) - start:
+            raise FrameError(f"shape {shape} does not fit {len(content) - start} bytes")
+        flat = np.frombuffer(content, dtype=dtype, count=count, offset=start) if count else np.empty(0, dtype)
         return flat.reshape(shape, order="F" if fortran else "C")
     except FrameError:
         raise
-    except (ValueError, TypeError, SyntaxError, OverflowError, MemoryError, RecursionError) as error:
+    except (ValueError, TypeError, SyntaxError, OverflowError, MemoryError) as error:
         raise FrameError(f"a broken .npy header: {type(error).__name__}") from None
+
+
+def _npy_header(content: bytes) -> tuple[str, bool, tuple[int, ...], int]:
+    """Type, order, shape, and where the numbers start.
+
+    Read here and not by numpy, whose reader tries a tokenizer on what it does not understand.
+    """
+    from ast import literal_eval  # noqa: PLC0415 - JSON needs none of this
+
+    width = {b"\x01\x00": 2, b"\x02\x00": 4}.get(content[6:8])
+    if not content.startswith(_NPY_MAGIC) or width is None:
+        raise FrameError("not an .npy array of version 1 or 2")
+    start = 8 + width + int.from_bytes(content[8 : 8 + width], "little")
+    if start > min(len(content), _NPY_MAX_HEADER):
+        raise FrameError("an .npy header that is cut off or too long")
+    try:
+        header = literal_eval(content[8 + width : start].decode("latin-1"))
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError) as error:
+        raise FrameError(f"a broken .npy header: {type(error).__name__}") from None
+    if not isinstance(header, dict) or header.keys() != {"descr", "fortran_order", "shape"}:
+        raise FrameError("an .npy header needs descr, fortran_order and shape, and nothing else")
+    description, fortran, shape = header["descr"], header["fortran_order"], header["shape"]
+    sizes = isinstance(shape, tuple) and all(type(length) is int and length >= 0 for length in shape)
+    if not isinstance(description, str) or not isinstance(fortran, bool) or not sizes:
+        raise FrameError("an .npy header with a type, an order or a shape that is none of plain numbers")
+    return description, fortran, shape, start
 
 
 def _read_exactly(read: Callable[[int], bytes], count: int) -> bytes:

@@ -1,13 +1,15 @@
-"""JSON from untrusted bytes: one document, finite numbers, no duplicate keys, bounded size and depth.
+"""JSON from untrusted bytes: one document, finite numbers, no duplicate keys, whole characters, bounded size and depth.
 
-``json.loads`` accepts ``NaN``, ``Infinity``, ``1e999`` (as infinity), duplicate keys (the last one wins) and raises
-``RecursionError`` on deep nesting; each of these has been used to slip a value past a grader.
+``json.loads`` accepts ``NaN``, ``Infinity``, ``1e999`` (as infinity), duplicate keys (the last one wins), halves of
+surrogate pairs (text that nothing can print or encode) and raises ``RecursionError`` on deep nesting; each of these
+has been used to slip a value past a grader, or to crash one.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import re
 from typing import Any
 
 __all__ = ["MAX_BYTES", "MAX_DEPTH", "StrictJSONError", "loads"]
@@ -17,6 +19,7 @@ MAX_BYTES = 4 << 10
 MAX_DEPTH = 32
 """Default cap on nesting."""
 _MAX_INT_DIGITS = 400
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 class StrictJSONError(ValueError):
@@ -69,6 +72,14 @@ def _check_depth(text: str, limit: int) -> None:
             depth -= 1
 
 
+def _check_characters(value: Any) -> None:
+    """Escapes are the only way in for half a surrogate pair: UTF-8 has none."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise StrictJSONError("a text holds half of a surrogate pair") from None
+
+
 def loads(data: bytes, *, max_bytes: int = MAX_BYTES, max_depth: int = MAX_DEPTH) -> Any:
     """Parse one JSON document.
 
@@ -89,7 +100,7 @@ def loads(data: bytes, *, max_bytes: int = MAX_BYTES, max_depth: int = MAX_DEPTH
     if text.count("[") + text.count("{") > max_depth:
         _check_depth(text, max_depth)
     try:
-        return json.loads(
+        value = json.loads(
             text,
             parse_constant=_refuse_constant,
             parse_float=_finite,
@@ -100,3 +111,6 @@ def loads(data: bytes, *, max_bytes: int = MAX_BYTES, max_depth: int = MAX_DEPTH
         raise StrictJSONError(f"{error.msg} at character {error.pos}") from None
     except RecursionError:
         raise StrictJSONError("nested too deep") from None
+    if _SURROGATE.search(text):
+        _check_characters(value)
+    return value

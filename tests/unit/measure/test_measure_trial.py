@@ -1,8 +1,8 @@
-import os
+from pathlib import Path
 
 import pytest
 
-from evalkit.measure import Fault, Pairing, TrialRunner, Trusted
+from evalkit.measure import Fault, Observation, Pairing, TrialRunner, Trusted
 from evalkit.measure.testing import Said, StubSandbox
 from evalkit.sandbox.interface import Outcome
 
@@ -30,7 +30,7 @@ def answering(answer, scored=None, outcome=Outcome.OK):
 
 
 def descriptors():
-    return len(os.listdir("/proc/self/fd"))
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def test_a_trial_has_a_reading_for_every_metric(run):
@@ -115,8 +115,6 @@ class Flaky:
         self.failures, self.seeds = failures, []
 
     def run(self, tree, *, seed, split, scoring_seed=None):
-        from evalkit.measure import Observation
-
         self.seeds.append(seed)
         self.failures -= 1
         ours = self.failures >= 0
