@@ -19,6 +19,7 @@ from evalkit.verify.rules import Scale
 __all__ = ["Chart", "Frame", "Lane", "Line", "Mark", "Tick", "chart", "effect_range"]
 
 _MAX_MARKS = 400
+_DENSE = 100
 _MAX_TITLED = 300
 _LANES = (
     ("screened", "screened out"),
@@ -105,7 +106,7 @@ class Lane:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """Geometry of the whole, in SVG units; an empty path draws nothing."""
+    """Geometry of the whole, in SVG units; an empty path draws nothing. Dense marks are drawn faintly, keeps last."""
 
     frame: Frame
     x_ticks: tuple[Tick, ...]
@@ -118,6 +119,7 @@ class Chart:
     effect_zero: float
     marks: tuple[Mark, ...]
     marks_left_out: int
+    dense: bool
     lanes: tuple[Lane, ...]
 
 
@@ -156,8 +158,9 @@ def chart(run: Run, frame: Frame) -> Chart:
         keeps=tuple(_keep(one, across, gain, scale) for one in known),
         effect_ticks=tuple(_ticks(effect, scale)),
         effect_zero=effect.at(0.0),
-        marks=tuple(_mark(one, across, effect, scale) for one in shown),
+        marks=tuple(_mark(one, across, effect, scale) for one in sorted(shown, key=_is_keep)),
         marks_left_out=len(confirmed) - len(shown),
+        dense=len(shown) > _DENSE,
         lanes=tuple(_lane(run.experiments, across, frame, index) for index in range(len(_LANES))),
     )
 
@@ -280,6 +283,11 @@ def _most_telling(confirmed: Sequence[Experiment]) -> list[Experiment]:
         return list(confirmed)
     ranked = sorted(confirmed, key=lambda one: (one.decision != "KEEP", -one.number))
     return sorted(ranked[:_MAX_MARKS], key=lambda one: one.number)
+
+
+def _is_keep(one: Experiment) -> bool:
+    """Keeps are drawn last, so that they lie on top."""
+    return one.decision == "KEEP"
 
 
 def _what(one: Experiment) -> str:

@@ -102,7 +102,7 @@ def _headline(run: Run) -> Iterator[str]:
         yield "Nothing has been decided yet."
         return
     plural = "" if total == 1 else "s"
-    yield f"{kept or 'None'} of {total} proposed change{plural} survived verification."
+    yield f"{f'{kept:,}' if kept else 'None'} of {total:,} proposed change{plural} survived verification."
     known, belief = gains(run), believed(run)
     if known:
         last = known[-1]
@@ -190,10 +190,9 @@ def _figures(run: Run) -> Iterator[Figure]:
 def _noise_figures(run: Run) -> Iterator[Figure]:
     noise = run.calibrations[-1]["noise"][run.objective.name]
     sd = signed(noise["sd"], run.scale).lstrip("+")
-    note = (
-        f"sd of one paired difference, from {noise['pilot_df']:.0f} A/A pairs; correlation in a pair {noise['rho']:.2f}"
-    )
-    yield Figure("noise", sd, note)
+    rho = f"{noise['rho']:.2f}".replace("-", "−")
+    pairs = f"{noise['pilot_df']:.0f} A/A pairs"
+    yield Figure("noise", sd, f"sd of one paired difference, from {pairs}; correlation in a pair {rho}")
     step = smallest_step(run.rules)
     if step is not None:
         shown = signed(step, run.scale).lstrip("+")

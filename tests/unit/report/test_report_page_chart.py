@@ -38,7 +38,8 @@ def test_better_is_up_and_marks_stand_in_order(run):
     assert kept
     assert all(mark.y < drawn.effect_zero for mark in kept)
     assert all(mark.high <= mark.y <= mark.low for mark in drawn.marks)
-    assert [mark.x for mark in drawn.marks] == sorted(mark.x for mark in drawn.marks)
+    assert sorted(mark.number for mark in drawn.marks) == [one.number for one in run.experiments if one.effect]
+    assert [mark.style for mark in drawn.marks][-2:] == ["keep", "keep"]
     assert drawn.keeps[-1].y < drawn.keeps[0].y < drawn.gain_zero
 
 
@@ -90,4 +91,5 @@ def test_very_many_marks_are_thinned_out_keeps_last(contract, script, ledger_of)
     drawn = chart(read_run(contract, ledger_of(script)), WIDE)
     assert len(drawn.marks) == 400
     assert drawn.marks_left_out == 499
-    assert drawn.marks[0].number == 1
+    assert drawn.marks[-1].number == 1
+    assert drawn.dense
