@@ -1,5 +1,4 @@
 import re
-import time
 from dataclasses import dataclass, replace
 from html.parser import HTMLParser
 
@@ -221,6 +220,7 @@ def test_a_hundred_experiments_fit_in_a_megabyte(contract, script, ledger_of):
     assert "further lines are left out" in html
 
 
+@pytest.mark.slow
 def test_two_thousand_experiments_are_written_and_only_some_unfold(contract, script, ledger_of):
     script.begin(pairs=3)
     for index in range(60):
@@ -230,13 +230,11 @@ def test_two_thousand_experiments_are_written_and_only_some_unfold(contract, scr
     script.records = head + [
         (kind, {**body, "experiment": body["experiment"] + 60 * turn}) for turn in range(34) for kind, body in pattern
     ]
-    started = time.process_time()
     page = Page(page_html(contract, ledger_of(script), Trees(lines(100))))
     assert page.open == []
     assert page.count("details") == 300
     assert sum(attrs.get("class", "").startswith("row") for _, attrs in page.elements if attrs.get("class")) >= 2040
     assert "can't be unfolded" in page.text
-    print(f"{time.process_time() - started:.2f} s")  # noqa: T201 - a figure to look at, not to judge by
 
 
 def test_the_file_is_replaced_as_a_whole(contract, small, ledger_of, tmp_path):
