@@ -8,12 +8,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from evalkit.contract import Metric, Trust
+from evalkit.measure.observation import Reading
 from evalkit.measure.relay import ScorerResult
 from evalkit.sandbox.interface import Usage
 
 __all__ = ["ReadingError", "Seen", "read_metrics"]
 
-from evalkit.measure.observation import Reading
+
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+"""What programs print; ``float`` also reads ``1_000``, ``infinity`` and the digits of other scripts."""
 
 
 class ReadingError(Exception):
@@ -101,11 +104,9 @@ def _reported(metric: Metric, seen: Seen) -> Reading:
     if len(found) != 1:
         count = "nowhere" if not found else f"{len(found)} times"
         raise ReadingError(f"{metric.name!r} stands {count} in the program's output; it must stand there once")
-    try:
-        value = float(found[0])
-    except ValueError:
-        raise ReadingError(f"{metric.name!r} is {found[0][:40]!r}, not a number") from None
-    return _reading(metric, value, (), ())
+    if not _NUMBER.fullmatch(found[0]):
+        raise ReadingError(f"{metric.name!r} is {found[0][:40]!r}, not a number")
+    return _reading(metric, float(found[0]), (), ())
 
 
 def _reading(metric: Metric, value: float, cases: tuple[float, ...], clusters: tuple[str, ...]) -> Reading:
