@@ -24,6 +24,8 @@ __all__ = ["Streams", "SupervisedJob", "Surroundings"]
 _REPORT_SIZE = 64 << 10
 _GRACE = 5.0
 """Seconds after the wall limit at which a supervisor that did not end its job is no longer believed in."""
+_NO_PROGRAM, _NOT_FOUND = b"bwrap: execvp ", 127
+"""What bubblewrap says, before anything of the job has run, when there is no such program in the sandbox."""
 _PLACES = {"disk": "/box", "tmp": "/tmp", "shm": "/dev/shm"}  # noqa: S108 - names inside the sandbox
 
 
@@ -237,6 +239,8 @@ class SupervisedJob:
             limit = self._job.limits.file_size or self._job.limits.disk
             if reached_file_size(box, limit):
                 ending = replace(ending, full=("a file",))
+        if not ending.began and self._captures[self._streams.err].result().head.startswith(_NO_PROGRAM):
+            ending = replace(ending, began=True, exit_code=_NOT_FOUND)
         outcome, problem = judge(ending, self._job.limits)
         artifacts: dict[str, SealedFile] = {}
         if outcome is Outcome.OK and box is not None and self._job.artifacts:

@@ -161,44 +161,42 @@ def descendants(pid: int) -> list[int]:
 def remove_tree(path: str) -> None:
     """Remove a directory of any depth and with any modes, without recursion and without following anything.
 
-    Directories are moved up beside the top one before they are emptied, so that no path ever gets long.
+    One descriptor is open at a time: down by name, up by ``..``, so that neither a path nor a stack of descriptors gets
+    long. The job is dead; nobody moves directories meanwhile.
     """
-    top = os.open(path, _DIRECTORY)
-    number = 0
+    here = os.open(path, _DIRECTORY)
+    levels: list[tuple[bytes, list[bytes]]] = [(b"", _unlink_files(here))]
     try:
-        pending = [b"."]
-        while pending:
-            name = pending.pop()
-            number = _empty(top, name, pending, number)
-            if name != b".":
-                os.rmdir(name, dir_fd=top)
+        while levels:
+            name, folders = levels[-1]
+            if folders:
+                below = folders.pop()
+                os.chmod(below, 0o700, dir_fd=here)  # it may have been shut on purpose
+                here = _move(here, below)
+                levels.append((below, _unlink_files(here)))
+                continue
+            levels.pop()
+            if levels:
+                here = _move(here, b"..")
+                os.rmdir(name, dir_fd=here)
     finally:
-        os.close(top)
+        os.close(here)
     os.rmdir(path)
 
 
-def _empty(top: int, name: bytes, pending: list[bytes], number: int) -> int:
-    """Unlink the files of one directory, and move its directories up; they are added to what is pending."""
-    _allow(top, name)
-    here = os.open(name, _DIRECTORY, dir_fd=top)
-    try:
-        for entry in os.listdir(here):
-            entry_name = os.fsencode(entry)
-            if not stat.S_ISDIR(os.lstat(entry_name, dir_fd=here).st_mode):
-                os.unlink(entry_name, dir_fd=here)
-                continue
-            moved = entry_name
-            if name != b".":
-                number += 1
-                moved = b".evalkit-removing-%d" % number
-                _allow(here, entry_name)
-                os.rename(entry_name, moved, src_dir_fd=here, dst_dir_fd=top)
-            pending.append(moved)
-    finally:
-        os.close(here)
-    return number
+def _move(here: int, name: bytes) -> int:
+    there = os.open(name, _DIRECTORY, dir_fd=here)
+    os.close(here)
+    return there
 
 
-def _allow(directory: int, name: bytes) -> None:
-    """Give ourselves the right to look into a directory that was shut on purpose."""
-    os.chmod(name, 0o700, dir_fd=directory)
+def _unlink_files(here: int) -> list[bytes]:
+    """Remove everything but directories; those are returned."""
+    folders = []
+    for entry in os.listdir(here):
+        name = os.fsencode(entry)
+        if stat.S_ISDIR(os.lstat(name, dir_fd=here).st_mode):
+            folders.append(name)
+        else:
+            os.unlink(name, dir_fd=here)
+    return folders

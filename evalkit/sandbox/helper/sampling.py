@@ -1,6 +1,6 @@
 """What a job uses, seen by looking: for machines where this process has no control group to count in.
 
-Every look walks the supervisor's descendants and reads the kernel's own numbers of each (``/proc/PID/statm``, ``stat``).
+Every look walks the supervisor's descendants and reads the kernel's own numbers of each (``statm``, ``stat``).
 What lives and dies between two looks is missed, and shared pages count once for each process unless the sum comes
 near the limit, when proportional sizes are read instead; results say that memory was sampled.
 """

@@ -12,6 +12,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from evalkit.sandbox import kernel
@@ -218,12 +220,8 @@ def _make_parents(root: str, target: str) -> None:
     parent = root + target.rsplit("/", 1)[0]
     if not f"{os.path.realpath(parent)}/".startswith(f"{root}/"):
         raise OSError(errno.EXDEV, f"{target} lies behind a symbolic link that leads out of the sandbox")
-    try:
+    with _named(target):
         os.makedirs(parent, 0o755, exist_ok=True)
-    except OSError as error:
-        if error.errno == errno.EROFS:
-            raise OSError(error.errno, f"{target} lies below a read-only bind and does not exist there") from None
-        raise
 
 
 def _mount_point(root: str, target: str, source: str) -> None:
@@ -232,10 +230,22 @@ def _mount_point(root: str, target: str, source: str) -> None:
     _make_parents(root, target)
     if os.path.lexists(place):
         return
-    if os.path.isdir(source):
-        os.mkdir(place, 0o755)
-    else:
-        os.close(os.open(place, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o444))
+    with _named(target):
+        if os.path.isdir(source):
+            os.mkdir(place, 0o755)
+        else:
+            os.close(os.open(place, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o444))
+
+
+@contextmanager
+def _named(target: str) -> Iterator[None]:
+    """Say what a failure to make a mount point means."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.EROFS:
+            raise OSError(error.errno, f"{target} lies below a read-only bind and does not exist there") from None
+        raise
 
 
 def _write_file(path: str, content: bytes, flags: int) -> None:
