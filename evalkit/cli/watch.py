@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -129,6 +130,7 @@ def _print(as_json: bool, document: dict[str, Any], text: str) -> None:
 def _metric_document(metric: MetricVisit) -> dict[str, Any]:
     return {
         "name": metric.name,
+        "scale": metric.scale,
         "tolerance": metric.tolerance,
         **metric.report.as_json(),
         "environment_shift": metric.shift,
@@ -168,11 +170,17 @@ def _metric_line(metric: MetricVisit, keeps: int) -> str:
     report = metric.report
     low, high = report.interval
     word = "ALARM" if report.alarm else "ok"
-    evidence = f"evidence e^{report.evidence:.1f}, may lose {metric.tolerance:.3g}"
-    return (
-        f"{word}: {metric.name} after {keeps} keeps, visit {report.visit}: {report.change:+.4g} against the anchor "
-        f"[{low:.3g}, {high:.3g}], {report.pairs} pairs, {evidence}"
-    )
+    change = f"{_change(metric, report.change)} [{_change(metric, low)}, {_change(metric, high)}]"
+    evidence = f"evidence of a loss e^{report.evidence:.1f}, may lose {_change(metric, -metric.tolerance)}"
+    after = f"{keeps} keep{'' if keeps == 1 else 's'}"
+    return f"{word}: {metric.name} {change} against the anchor after {after}, {report.pairs} pairs, {evidence}"
+
+
+def _change(metric: MetricVisit, change: float) -> str:
+    """A change for people: a factor where the scale is logarithmic, else a difference; better is larger."""
+    if math.isinf(change):
+        return "∞" if change > 0 else "−∞"
+    return f"×{math.exp(change):.3g}" if metric.scale == "log" else f"{change + 0.0:+.3g}".replace("-", "−")
 
 
 def _find(bench: Workbench, alarm: MetricVisit, *, quiet: bool) -> tuple[dict[str, Any], list[str]]:
@@ -190,7 +198,7 @@ def _find(bench: Workbench, alarm: MetricVisit, *, quiet: bool) -> tuple[dict[st
     document = {"metric": alarm.name, **asdict(finding), "experiment": kept["experiment"], "commit": kept["commit"]}
     name = f"experiment {kept['experiment']} (commit {kept['commit'][:12]})"
     words = {
-        "named": f"{name} lost it: {finding.change:+.4g} on {alarm.name}",
+        "named": f"{name} lost it: {_change(alarm, finding.change)} on {alarm.name}",
         "gradual": f"no single keep lost it; about half was gone by {name}",
         "undecided": f"most likely {name}, but the pairs allowed did not settle it",
     }

@@ -79,14 +79,14 @@ class VisitReport:
     since: int
 
     def as_json(self) -> dict[str, Any]:
-        """Plain data; an unbounded side of the interval is None."""
+        """Plain data; what is not finite is None."""
         low, high = (bound if math.isfinite(bound) else None for bound in self.interval)
         return {
             "visit": self.visit,
             "pairs": self.pairs,
             "change": self.change,
             "interval": [low, high],
-            "evidence": self.evidence,
+            "evidence": self.evidence if math.isfinite(self.evidence) else None,
             "alarm": self.alarm,
             "since": self.since,
         }

@@ -16,7 +16,7 @@ from typing import Any
 from evalkit.contract import Metric
 from evalkit.errors import TrialError, UsageError
 from evalkit.measure import Pair, fingerprint
-from evalkit.verify.rules import NotOnScaleError, margin_on_scale, oriented, scale_of
+from evalkit.verify.rules import NotOnScaleError, Scale, margin_on_scale, oriented, scale_of
 from evalkit.verify.workbench import Workbench
 from evalkit.watch.bisect import Bisection, Cost, Finding, predict_cost
 from evalkit.watch.drift import DriftPolicy, DriftWatch, VisitReport, environment_shift
@@ -37,13 +37,15 @@ class MetricVisit:
 
     Attributes:
         name: of the metric.
-        tolerance: what may be lost against the anchor in total, on the metric's scale.
+        scale: ``log`` where changes are logarithms of ratios, else ``linear``.
+        tolerance: what may be lost against the anchor in total, on that scale.
         report: of the e-CUSUM; for a metric without noise, of the bare comparison.
         slices: groups of cases that are worse although the metric as a whole is not.
         shift: the anchor itself measures differently than in earlier visits (plain data), or None.
     """
 
     name: str
+    scale: Scale
     tolerance: float
     report: VisitReport
     slices: tuple[Slice, ...] = ()
@@ -188,6 +190,7 @@ def _metric_visit(item: _Watched, pairs: list[Pair], past: list[Mapping[str, Any
     shift = environment_shift(earlier, item.anchors)
     return MetricVisit(
         name=name,
+        scale=item.scale,
         tolerance=item.tolerance,
         report=report,
         slices=worse_slices(pairs, item.metric),
@@ -201,7 +204,7 @@ def _body(
     metrics = {
         item.metric.name: {
             "state": item.machine.state() if item.machine else {},
-            "report": _finite(result.report.as_json()),
+            "report": result.report.as_json(),
             "anchor": item.anchors,
             "head": item.heads,
             "slices": [asdict(found) for found in result.slices],
@@ -216,11 +219,6 @@ def _body(
         "pairs": [pair.as_json() for pair in pairs],
         "environment": fingerprint().as_json(),
     }
-
-
-def _finite(report: Mapping[str, Any]) -> dict[str, Any]:
-    evidence = report["evidence"]
-    return {**report, "evidence": evidence if math.isfinite(evidence) else None}
 
 
 def _environment_changes(bench: Workbench, past: list[Mapping[str, Any]]) -> dict[str, tuple[Any, Any]]:
