@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 from evalkit.overlap.chunks import OVERLAP
 from evalkit.overlap.rules import Rule
 
-__all__ = ["Groups", "Sightings", "group", "passes", "reach"]
+__all__ = ["Groups", "Sightings", "explained", "group", "passes", "reach"]
 
 Ints = NDArray[np.int64]
+_WHOLE, _FAR_BETTER = 0.8, 0.25
+_SLACK = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +154,27 @@ def _extent(label: Ints, rows: Sightings, groups: int) -> tuple[Ints, Ints, Ints
     longest = np.zeros(groups, np.int64)
     np.maximum.at(longest, label[run], np.add.reduceat(added, run))
     return letters, windows, longest, np.bincount(label, weight, groups) / np.maximum(1, windows)
+
+
+def explained(groups: Groups, good: NDArray[np.bool_], sizes: Ints) -> NDArray[np.bool_]:
+    """Groups that lie inside a passage which another unit explains far better.
+
+    Items from one template share sentences; where one of them stands whole, its siblings don't stand there too.
+
+    Args:
+        groups: measured groups.
+        good: which of them a rule calls a match.
+        sizes: letters of every unit.
+    """
+    away = np.zeros(len(groups), bool)
+    rows = np.flatnonzero(good)
+    share = groups.letters / np.maximum(1, sizes[groups.unit])
+    whole = rows[share[rows] >= _WHOLE]
+    for row in whole.tolist():
+        inside = rows[(groups.document[rows] == groups.document[row]) & (groups.at[rows] >= groups.at[row] - _SLACK)]
+        inside = inside[groups.until[inside] <= groups.until[row] + _SLACK]
+        away[inside[share[inside] < share[row] - _FAR_BETTER]] = True
+    return away
 
 
 def passes(

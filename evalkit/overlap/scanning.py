@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from evalkit.overlap.chunks import Chunk
 from evalkit.overlap.index import ContainmentIndex, Hits
 from evalkit.overlap.letters import Letters, read_letters
-from evalkit.overlap.matching import Groups, Sightings, group, passes, reach
+from evalkit.overlap.matching import Groups, Sightings, explained, group, passes, reach
 from evalkit.overlap.phrases import PhraseIndex
 from evalkit.overlap.rules import Rule
 
@@ -147,6 +147,8 @@ class Scanner:
             open_ = (groups.document == last) & (groups.until >= end - reach(self._sizes[groups.unit]))
         self._pending = rows[open_[groups.of_row]]
         good = passes(groups, self.rule, self._sizes, self._counts, self._weights) & ~open_
+        if self.rule.distinctive and good.sum() > 1:
+            good &= ~explained(groups, good, self._sizes)
         for row in np.flatnonzero(good).tolist():
             self._record(groups, row, chunk.escaped)
 

@@ -92,9 +92,9 @@ class AnswerKey:
 
     def find(self, values: Sequence[str]) -> Coincidence | None:
         """The most surprising way in which a list is answers of the holdout, or None."""
+        if len(values) == 1 and self._single:
+            values = list(values[0].lower())
         plain = [_plain(value) for value in values]
-        if len(plain) == 1 and self._single:
-            plain = list(plain[0])
         if sum(value in self._places for value in plain) < _LEAST_RUN or _is_range(plain):
             return None
         return self._run(plain, "in order") or self._run(plain[::-1], "in reverse") or self._shuffled(plain)

@@ -12,7 +12,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 
-__all__ = ["LEAST", "decoded"]
+__all__ = ["LEAST", "decoded", "unescaped"]
 
 LEAST = 16
 """Bytes below which a literal is not decoded: it can't hold an item."""
@@ -26,11 +26,17 @@ _PUNCTUATION = bytes(
 )
 _MOST = 4 << 20
 _FORMS_MOST = 200
+_MOST_IN_ALL = 8 << 20
 _HEX = re.compile(rb"[0-9a-fA-F]+")
 _BASE64 = re.compile(rb"[A-Za-z0-9+/_-]+={0,2}")
 _BASE32 = re.compile(rb"[A-Z2-7]+={0,6}")
 _SPACES = re.compile(rb"\s+")
 _ESCAPES = re.compile(rb"\\x[0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}")
+_ESCAPE = re.compile(rb"\\(?:(x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8})|([0-7]{1,3})|(.))", re.DOTALL)
+_SIMPLE = {b"n": b"\n", b"t": b"\t", b"r": b"\r", b"\\": b"\\", b"'": b"'", b'"': b'"', b"\n": b""}
+_CODE_POINTS = 0x110000
+_CIPHERED = 1 << 18  # bytes of one form that ciphers are tried on
+_SAMPLE = 1 << 13  # bytes that letter frequencies are taken from
 _FREQUENT = b' etao"'
 _KEY_LENGTHS = 16
 _PER_COLUMN = 12
@@ -48,12 +54,14 @@ def decoded(raw: bytes) -> Iterator[bytes]:
     """
     seen = {raw}
     level = [raw]
+    left = _MOST_IN_ALL
     for _ in range(_DEPTH):
         following: list[bytes] = []
         for one in level:
             for form in _encodings(one):
-                if len(form) >= LEAST and form not in seen and len(seen) < _FORMS_MOST:
+                if len(form) >= LEAST and form not in seen and len(seen) < _FORMS_MOST and left > 0:
                     seen.add(form)
+                    left -= len(form)
                     following.append(form)
                     yield form
         level = following
@@ -67,11 +75,28 @@ def decoded(raw: bytes) -> Iterator[bytes]:
                 yield from (inner for inner in _encodings(form) if len(inner) >= LEAST)
 
 
+def unescaped(raw: bytes) -> bytes:
+    r"""A string literal's bytes with ``\xNN``, ``\uNNNN``, ``\n`` and their like resolved; unknown escapes stay."""
+    return _ESCAPE.sub(_resolved, raw) if b"\\" in raw else raw
+
+
+def _resolved(match: re.Match[bytes]) -> bytes:
+    digits, octal, simple = match.groups()
+    if digits:
+        point = int(digits[1:], 16)
+        if digits[:1] == b"x":
+            return bytes([point])
+        return chr(point).encode("utf-8", "replace") if point < _CODE_POINTS else match.group()
+    if octal:
+        return bytes([int(octal, 8) & 255])
+    return _SIMPLE.get(simple, match.group())
+
+
 def _encodings(raw: bytes) -> Iterator[bytes]:
     """Decodings that the bytes themselves announce."""
     yield from _decompressed(raw)
     if _ESCAPES.search(raw):
-        yield from _tried(lambda: codecs.decode(raw.decode("latin-1"), "unicode_escape").encode("utf-8", "replace"))
+        yield unescaped(raw)
     if b" " in raw[:_WORD] and not _HEX_PAIRS.match(raw):
         return
     packed = _SPACES.sub(b"", raw)
@@ -132,11 +157,12 @@ def _ciphers(raw: bytes) -> Iterator[bytes]:
     """Reversal, letter shifts and XOR, with the keys that letter frequencies suggest."""
     if len(raw) < _WORD or _is_english(raw):
         return
+    raw = raw[:_CIPHERED]
     yield raw[::-1]
     low = raw.lower()
     if len(low.translate(None, _LETTERS)) * 2 < len(raw):
         yield codecs.encode(raw.decode("latin-1"), "rot13").encode("latin-1")
-        top = max(_LETTERS, key=low.count)
+        top = max(_LETTERS, key=low[:_SAMPLE].count)
         for wanted in b"eta":
             if shift := (wanted - top) % 26:
                 yield _shifted(low, shift)
@@ -164,11 +190,11 @@ def _looks_like_text(raw: bytes) -> bool:
 def _xored(raw: bytes) -> Iterator[bytes]:
     """XOR with a repeating key: in every column the most frequent byte stands for a space, an e, a quote."""
     for length in range(1, _KEY_LENGTHS + 1):
-        columns = [raw[start::length] for start in range(length)]
+        columns = [raw[start:_SAMPLE:length] for start in range(length)]
         if len(columns[-1]) < _PER_COLUMN:
             return
         tops = [Counter(column).most_common(1)[0] for column in columns]
-        if length > 1 and sum(count for _, count in tops) < len(raw) // 9:
+        if length > 1 and sum(count for _, count in tops) < min(len(raw), _SAMPLE) // 9:
             continue  # a wrong length flattens the columns
         for wanted in _FREQUENT if length == 1 else b" e":
             key = bytes(top ^ wanted for top, _ in tops)

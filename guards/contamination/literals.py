@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from guards.contamination.decoding import unescaped
+
 __all__ = ["Literals", "literals_of", "split_values"]
 
 _LITERAL = re.compile(
@@ -96,16 +98,7 @@ def _numbers(start: int, text: str) -> Iterator[_Token]:
 
 def _unescaped(inner: str, prefix: str) -> bytes:
     raw = inner.encode("utf-8", "replace")
-    if b"\\" not in raw or "r" in prefix.lower():
-        return raw
-    try:
-        text = raw.decode("latin-1").encode("latin-1").decode("unicode_escape")
-    except ValueError:
-        return raw
-    try:
-        return text.encode("latin-1")
-    except UnicodeEncodeError:
-        return text.encode("utf-8", "replace")
+    return raw if "r" in prefix.lower() else unescaped(raw)
 
 
 def _close(run: list[_Token], found: Literals) -> None:
