@@ -10,6 +10,7 @@ __all__ = ["figures"]
 
 import itertools
 import math
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -135,15 +136,16 @@ def _oracle(snr: float, runs: int, seed: int) -> dict[str, Any]:
     told = replace(STANDARD, screen_single=(), screen_pair=(), futility_bound=1e9, max_pairs=41, estimate_pairs=0)
     gate = Gate(told, runs, Draws(rng, World(), runs))
     kept = np.zeros(effects.shape, dtype=bool)
-    order = np.argsort(effects <= 0.0, axis=1, kind="stable")
+    order, spent = np.argsort(effects <= 0.0, axis=1, kind="stable"), gate.cost.copy()
     for k in range(int((effects > 0.0).sum(axis=1).max())):
-        which = order[:, k]
+        which, before = order[:, k], gate.cost.copy()
         effect = effects[np.arange(runs), which]
-        # A run whose improvements are used up sees a hopeless candidate instead, so that all stay in step.
-        kept[np.arange(runs), which] |= gate.propose(np.where(effect > 0.0, effect, -50.0))
-    row = characteristics(effects, kept & (effects > 0.0), gate.cost)
+        # A run whose improvements are used up sees a hopeless candidate, free of charge, so that all stay in step.
+        kept[np.arange(runs), which] |= gate.propose(np.where(effect > 0.0, effect, -50.0)) & (effect > 0.0)
+        spent += np.where(effect > 0.0, gate.cost - before, 0.0)
+    row = characteristics(effects, kept, spent)
     return _figure(
-        f"gain, SNR {snr:g}: bound, told which are improvements, 2.5 evaluations", row.gain.value, "%", _row(row)
+        f"gain, SNR {snr:g}: bound, told which are improvements, at most 41 pairs each", row.gain.value, "%", _row(row)
     )
 
 
@@ -173,7 +175,7 @@ def _type_one(runs: int) -> list[dict[str, Any]]:
             rates = crossing_rates(policy, name, runs=100 * runs, seed=_SEED + 60)
             worst = max(rates, key=lambda r: r.ratio)
             held = all(r.low <= r.level for r in rates)
-            claimed = name != "AR(.5)"
+            claimed = name not in {"AR(.5)", "spread doubled"}
             out.append(
                 _figure(
                     f"type I over level, {name}, {policy.name}",
@@ -253,8 +255,11 @@ def _cost() -> Iterator[dict[str, Any]]:
     scores = [tuple(rng.random(10_000).tolist()) for _ in range(25)]
     spent = 1e3 * _median_time(lambda: _decide(scores), 3)
     yield _figure("a decision over 24 pairs × 10,000 cases", spent, "ms", target="<= 50", ok=spent <= 50)  # noqa: PLR2004
-    loaded = "scipy.stats" in sys.modules
-    yield _figure("scipy.stats loaded by any of this", float(loaded), "", target="0", ok=not loaded)
+    script = "import sys, evalkit.stats as s; [getattr(s, n) for n in s.__all__]; print('scipy' in sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.strip()
+    yield _figure(
+        "scipy loaded by everything that decides", float(loaded != "False"), "", target="0", ok=loaded == "False"
+    )
 
 
 def _decide(scores: list[tuple[float, ...]]) -> None:

@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 
     from evalkit.stats.noise import Noise
 
-_RARE = 0.005
-"""How often each check may stop a sound claim."""
-_LAG_LIMIT = 3.0
+_RARE = 0.001
+"""How often the F test may stop a sound claim; the evidence itself tolerates twice the spread."""
+_LAG_LIMIT = 2.6
+"""Standard errors of a lag-1 autocorrelation; exceeded by chance in 1 of 200 looks."""
 _MIN_FOR_LAG = 6
 _MIN_FOR_DRIFT = 6
 _MIN_FOR_OUTLIER = 3
