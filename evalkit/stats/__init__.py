@@ -54,7 +54,11 @@ After and beside (``guardrail``, ``estimate``, ``diagnostics``)
     ``diagnose(candidate, incumbent, noise) -> tuple[Diagnostic, ...]``.
 
 Planning, reporting, watching (``plan``, ``simulate``, ``holdout``, ``changepoint``)
-    ``plan_run``, ``simulate_run``, ``Ladder``, ``Thresholdout``, ``ECusum``, ``e_divisive``, ``cusum``.
+    ``plan_run(policy, noise) -> Plan`` (chance to keep by effect, detectable effect by budget, ``lines()`` as a chart);
+    ``simulate_run(policy, World(...), Population(...)) -> Characteristics``;
+    ``Ladder``, ``Thresholdout``, ``Rotation(items, key=...).draw(size)``;
+    ``ECusum(threshold=1000).visit(differences, noise) -> log_m`` with ``alarm``, ``since``, ``state()``, ``restore``;
+    ``e_divisive(series)``, ``cusum(series)`` for diagnosis.
 """
 
 from __future__ import annotations
@@ -79,6 +83,11 @@ _HOMES = {
     "guardrail": ("CumulativeMargin", "GuardrailTest"),
     "estimate": ("Estimate", "estimate_effect"),
     "diagnostics": ("Diagnostic", "diagnose"),
+    "plan": ("Plan", "keep_curve", "plan_run"),
+    "simulate": ("Characteristics", "simulate_run"),
+    "world": ("Population", "World"),
+    "holdout": ("Ladder", "Rotation", "Thresholdout"),
+    "changepoint": ("ChangePoint", "ECusum", "cusum", "e_divisive"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
