@@ -287,7 +287,8 @@ start = time.perf_counter()
 from evalkit.interop import read_history
 from evalkit.watch.audit import audit
 audit(read_history(sys.argv[1]))
-print(time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+usage = resource.getrusage(resource.RUSAGE_SELF)
+print(time.perf_counter() - start, usage.ru_maxrss / 1024, usage.ru_utime + usage.ru_stime)
 """
 
 
@@ -297,9 +298,9 @@ def _large() -> list[dict[str, Any]]:
         path = Path(folder) / "results.tsv"
         _write_large(path)
         done = subprocess.run([sys.executable, "-c", _MEASURE, str(path)], capture_output=True, text=True, check=True)
-    seconds, mebibytes = (float(part) for part in done.stdout.split())
+    seconds, mebibytes, cpu = (float(part) for part in done.stdout.split())
     return [
-        _figure("audit of 100,000 rows, imports included", seconds, "s", "≤ 3", "", ok=seconds <= 3),
+        _figure("audit of 100,000 rows, imports included", seconds, "s", "≤ 3", f"{cpu:.1f} s of CPU", ok=seconds <= 3),
         _figure("its peak memory", mebibytes, "MiB", "≤ 300", "", ok=mebibytes <= 300),
     ]
 

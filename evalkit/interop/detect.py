@@ -13,6 +13,7 @@ from evalkit.interop.columns import is_resource
 from evalkit.interop.direction import infer_goal
 from evalkit.interop.history import History, HistoryRow, Problem, Segment, Status
 from evalkit.interop.lines import read_sample
+from evalkit.interop.own import read_own
 from evalkit.interop.records import read_records
 from evalkit.interop.table import read_table
 from evalkit.interop.workspaces import read_evo, read_shinka_database, read_shinka_folder
@@ -23,6 +24,7 @@ _SQLITE = b"SQLite format 3\0"
 _SUFFIXES = (".tsv", ".csv", ".jsonl", ".jsonl.gz", ".ndjson", ".sqlite", ".sqlite3", ".db")
 _NOT_INSIDE = frozenset({".git", "node_modules", ".venv", "venv", "__pycache__", ".tox", ".mypy_cache"})
 _MAX_DEPTH = 8
+_HEAD = 1 << 16
 _MAX_ENTRIES = 200_000
 
 
@@ -49,6 +51,8 @@ def _read(path: Path) -> History:
     if sample[:2] in {b"\xff\xfe", b"\xfe\xff"}:
         raise DataError(f"{path} is UTF-16", "save it as UTF-8")
     first = _first_content(sample)
+    if first.startswith(b"{") and b'"kind":"opened"' in sample[:_HEAD] and b'"prev":' in sample[:_HEAD]:
+        return read_own(path)
     if first.startswith(b"{"):
         return read_evo(path) if path.name == "graph.json" or not _ends_object(first) else read_records(path)
     if not first:

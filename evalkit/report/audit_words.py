@@ -6,6 +6,7 @@ import math
 import unicodedata
 from collections.abc import Sequence
 
+from evalkit.interop.own import FORM as OWN
 from evalkit.watch.audit import Audit, RowVerdict, SegmentAudit, Verdict
 from evalkit.watch.audit_noise import Sureness
 
@@ -70,9 +71,11 @@ def headline(segment: SegmentAudit) -> str:
     kept = [row for row in segment.rows if row.kept and row.verdict is not Verdict.START]
     if not kept:
         return "No row was kept, so there is nothing to doubt."
-    if segment.noise.sd is None:
-        return f"{len(kept)} keeps, and nothing in the file tells how noisy one run is ({segment.noise.source})."
     survive = segment.count(Verdict.SURVIVES)
+    if segment.noise.sd is None:
+        many = f"{len(kept)} keep{'' if len(kept) == 1 else 's'}"
+        again = f"; {survive} measured again on fresh pairs and found better" if survive else ""
+        return f"{many}{again}. Nothing in the file tells how noisy one run is ({segment.noise.source})."
     false = segment.expected_false_keeps or 0.0
     return (
         f"{survive} of {len(kept)} keeps can be told from noise; about {false:.0f} of the {segment.tested} tested "
@@ -94,10 +97,9 @@ def pairs_to_settle(row: RowVerdict, sd: float | None) -> int | None:
 def limits(audit: Audit, segment: SegmentAudit) -> Sequence[str]:
     """What can't be known from this file, honestly."""
     noise = segment.noise
-    told = [
-        "The values are taken as they stand. Whether they were measured honestly, and on what, is not in the file.",
-        _ONE_RUN,
-    ]
+    told = ["The values are taken as they stand. Whether they were measured honestly, and on what, is not in the file."]
+    if audit.history.form != OWN:
+        told.append(_ONE_RUN)
     if noise.sureness is Sureness.NONE:
         told.insert(0, f"How noisy one run is: {noise.source}. A few repeats of one row would tell; or say --sd.")
     elif noise.sureness is Sureness.LOW:

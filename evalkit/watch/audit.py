@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evalkit.interop import History, HistoryRow, Segment, Status
+from evalkit.interop.own import FORM as OWN
 from evalkit.watch.audit_findings import find_all
 from evalkit.watch.audit_model import Kind, fit_chain
 from evalkit.watch.audit_noise import Scale, Sureness, estimate_noise
@@ -63,6 +64,8 @@ def audit(
         explain: reads kept commits from the repository, from :func:`evalkit.watch.audit_tree.tree_reader`.
     """
     tries = history.form not in _COMMITS_OF_HEAD
+    if remeasure is None and history.form == OWN:
+        remeasure = _fresh_pairs
     grouped: dict[int, list[HistoryRow]] = {}
     for row in history.rows:
         grouped.setdefault(row.segment, []).append(_believable(row))
@@ -71,6 +74,14 @@ def audit(
         for index, rows in sorted(grouped.items())
     )
     return Audit(history, done, fdr)
+
+
+def _fresh_pairs(keep: HistoryRow, before: HistoryRow) -> Remeasured | None:  # noqa: ARG001 - one of the two says it
+    """What evalkit's own ledger says a keep was worth on fresh pairs."""
+    told = dict(keep.extra)
+    if "fresh_effect" not in told:
+        return None
+    return Remeasured(told["fresh_effect"], told["fresh_error"], int(told["fresh_pairs"]))
 
 
 def _believable(row: HistoryRow) -> HistoryRow:
