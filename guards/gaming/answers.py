@@ -90,7 +90,7 @@ def is_specific(value: object) -> bool:
 def _branches(function: FunctionNode, program: Program) -> int:
     """How many particular inputs lead straight to a constant."""
     count = 0
-    for node in ast.walk(function):
+    for node in program.inside(function):
         if isinstance(node, ast.If) and _answers(node.body, program):
             count += sum(is_specific(value) for value in _compared(node.test, program))
         elif isinstance(node, ast.match_case) and _answers(node.body, program):

@@ -12,10 +12,12 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 from evalkit.guarding import Finding, Severity
 from guards.gaming.answers import RULES
 from guards.source.program import Program
+from guards.source.unpack import decoded
 from guards.source.view import FileView
 
 __all__ = ["Case", "CaseIndex", "answered", "inspect_cases", "read_cases"]
@@ -25,6 +27,8 @@ _ANSWERS = frozenset(
     | {"result", "y", "truth", "reference", "score"}
 )
 _RUN = 6
+_PREFIX = 12
+_MAX_TEXT = 1 << 20
 _LEAST_WEIGHT = 6.0
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?")
 
@@ -134,17 +138,21 @@ class CaseIndex:
         cases: all of them.
         by_input: positions of the cases with an input atom.
         by_answer: positions of the cases whose whole answer is one atom.
+        by_beginning: positions of the cases by how a long input begins.
     """
 
     cases: list[Case]
     by_input: dict[str, list[int]] = field(init=False)
     by_answer: dict[str, list[int]] = field(init=False)
+    by_beginning: dict[str, list[int]] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.by_input, self.by_answer = {}, {}
+        self.by_input, self.by_answer, self.by_beginning = {}, {}, {}
         for position, case in enumerate(self.cases):
             for atom in set(case.inputs):
                 self.by_input.setdefault(atom, []).append(position)
+                if len(atom) >= _PREFIX:
+                    self.by_beginning.setdefault(atom[:_PREFIX], []).append(position)
             if len(case.answer) == 1:
                 self.by_answer.setdefault(case.answer[0], []).append(position)
 
@@ -160,7 +168,8 @@ def answered(program: Program, index: CaseIndex) -> tuple[set[int], ast.AST | No
     """
     found: set[int] = set()
     first: ast.AST | None = None
-    for node, keys, values in _pairs(program):
+    encoded = ((node, *row) for node, text in _texts(program) for row in _json_pairs(text))
+    for node, keys, values in chain(_pairs(program), encoded):
         hits = _hits(keys, values, index)
         if hits and first is None:
             first = node
@@ -177,7 +186,7 @@ def _hits(keys: list[str], values: list[str], index: CaseIndex) -> set[int]:
     if not keys or not values:
         return set()
     rare = max(keys, key=_weight)
-    hits: set[int] = set()
+    hits = _prefixed(rare, values, index) if len(rare) >= _PREFIX else set()
     for position in index.by_input.get(rare, ())[:200]:
         case = index.cases[position]
         if not set(case.answer) <= set(values) or not set(keys) & set(case.inputs):
@@ -187,6 +196,17 @@ def _hits(keys: list[str], values: list[str], index: CaseIndex) -> set[int]:
         if weight >= _LEAST_WEIGHT or (shared == set(case.inputs) and len(shared) > 2):  # noqa: PLR2004 - all of them
             hits.add(position)
     return hits
+
+
+def _prefixed(key: str, values: list[str], index: CaseIndex) -> set[int]:
+    """Cases with an input that begins with a key, and with their answer beside it."""
+    found = index.by_beginning.get(key[:_PREFIX], ())[:50]
+    told = set(values)
+    return {
+        at
+        for at in found
+        if set(index.cases[at].answer) <= told and any(atom.startswith(key) for atom in index.cases[at].inputs)
+    }
 
 
 def _runs(atoms: list[str], index: CaseIndex) -> set[int]:
@@ -221,6 +241,26 @@ def _pairs(program: Program) -> Iterator[tuple[ast.AST, list[str], list[str]]]:
     for pair in program.all(ast.Tuple):
         if len(pair.elts) == 2:  # noqa: PLR2004 - (input, answer)
             yield pair, _literals(pair.elts[0], program), _literals(pair.elts[1], program)
+
+
+def _texts(program: Program) -> Iterator[tuple[ast.AST, str]]:
+    """Long texts of a program: constants, and what known decoders make of constants."""
+    for node in program.all(ast.Constant):
+        if isinstance(node.value, str) and len(node.value) > _PREFIX:
+            yield node, node.value
+    for call, name in program.calls():
+        if name.rsplit(".", 1)[-1] in {"decompress", "b64decode", "b85decode", "a85decode", "unhexlify", "fromhex"}:
+            value = decoded(call, program)
+            if value is not None:
+                yield call, value
+
+
+def _json_pairs(text: str) -> Iterator[tuple[list[str], list[str]]]:
+    """Input and answer of each entry of a JSON text."""
+    if len(text) > _MAX_TEXT or text.lstrip()[:1] not in {"{", "["}:
+        return
+    for case in read_cases([("dev", text.encode("utf-8", "replace"))]):
+        yield list(case.inputs), list(case.answer)
 
 
 def _literals(node: ast.AST, program: Program) -> list[str]:

@@ -94,7 +94,7 @@ def inspect(view: FileView, _context: Context) -> Iterator[Finding]:
         if view.touches(function):
             yield from _idle(view, function, program)
             yield from _inputs(view, function, program)
-            yield from _shortened(view, function)
+            yield from _shortened(view, function, program)
     yield from _lowered_counts(view, program)
 
 
@@ -193,10 +193,12 @@ def _only_shapes(call: ast.Call, function: FunctionNode) -> bool:
 
 def _inputs(view: FileView, function: FunctionNode, program: Program) -> Iterator[Finding]:
     params = {argument.arg for argument in function.args.args} - {"self", "cls"}
-    for node in ast.walk(function):
+    for node in program.inside(function):
         match node:
             case ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr="zero_")):
-                returns = any(isinstance(part, ast.Return) and part.value is not None for part in ast.walk(function))
+                returns = any(
+                    isinstance(part, ast.Return) and part.value is not None for part in program.inside(function)
+                )
                 if name in params and returns and not set(words(name)) & {"grad", "out", "buffer", "buf", "state"}:
                     yield from at(view, RULES["input-destroyed"], node, f"the input `{name}` is overwritten")
             case ast.Assign() if _lowers(node, params, program):
@@ -215,11 +217,11 @@ def _lowers(node: ast.Assign, params: set[str], program: Program) -> bool:
     return False
 
 
-def _shortened(view: FileView, function: FunctionNode) -> Iterator[Finding]:
+def _shortened(view: FileView, function: FunctionNode, program: Program) -> Iterator[Finding]:
     """An evaluation that stops early or looks at the first part only."""
     if not set(words(function.name)) & {"evaluate", "eval", "validate", "validation", "score", "test"}:
         return
-    for node in ast.walk(function):
+    for node in program.inside(function):
         if isinstance(node, ast.If) and len(node.body) == 1 and isinstance(node.body[0], ast.Break):
             if any(isinstance(part, ast.Constant) and isinstance(part.value, int) for part in ast.walk(node.test)):
                 yield from at(view, RULES["less-evaluated"], node, "the evaluation stops early")

@@ -63,16 +63,18 @@ def inspect(view: FileView, _context: Context) -> Iterator[Finding]:
     program = view.program
     for function in program.functions:
         if view.touches(function):
-            yield from _counter(view, function)
+            yield from _counter(view, function, program)
             yield from _identity(view, function, program)
     yield from _outside(view, program)
 
 
-def _counter(view: FileView, function: FunctionNode) -> Iterator[Finding]:
+def _counter(view: FileView, function: FunctionNode, program: Program) -> Iterator[Finding]:
     """A counter that outlives the call decides which of several answers is returned."""
-    shared = {name for node in ast.walk(function) if isinstance(node, ast.Global | ast.Nonlocal) for name in node.names}
+    shared = {
+        name for node in program.inside(function) if isinstance(node, ast.Global | ast.Nonlocal) for name in node.names
+    }
     counted: set[str] = set()
-    for node in ast.walk(function):
+    for node in program.inside(function):
         if isinstance(node, ast.AugAssign) and isinstance(node.op, ast.Add):
             key = ast.unparse(node.target)
             outlives = (isinstance(node.target, ast.Name) and key in shared) or isinstance(
@@ -82,7 +84,7 @@ def _counter(view: FileView, function: FunctionNode) -> Iterator[Finding]:
                 counted.add(key)
     if not counted:
         return
-    for node in ast.walk(function):
+    for node in program.inside(function):
         if not isinstance(node, ast.If | ast.IfExp) or not any(key in ast.unparse(node.test) for key in counted):
             continue
         if isinstance(node, ast.IfExp) or any(isinstance(part, ast.Return) for part in ast.walk(node)):
@@ -91,7 +93,7 @@ def _counter(view: FileView, function: FunctionNode) -> Iterator[Finding]:
 
 
 def _identity(view: FileView, function: FunctionNode, program: Program) -> Iterator[Finding]:
-    for node in ast.walk(function):
+    for node in program.inside(function):
         key: ast.AST | None = None
         if isinstance(node, ast.Subscript):
             key = node.slice
@@ -103,7 +105,7 @@ def _identity(view: FileView, function: FunctionNode, program: Program) -> Itera
             and node.func.attr in {"get", "setdefault", "pop"}
         ):
             key = node.args[0] if node.args else None
-        if key is not None and _is_identity(key, function, program) and _outlives(node, function):
+        if key is not None and _is_identity(key, function, program) and _outlives(node, function, program):
             yield from at(
                 view,
                 RULES["identity-cache"],
@@ -122,13 +124,13 @@ def _is_identity(key: ast.AST, function: FunctionNode, program: Program) -> bool
             ):
                 return True
     if isinstance(key, ast.Name):
-        for node in ast.walk(function):
+        for node in program.inside(function):
             if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == key.id for t in node.targets):
                 return not isinstance(node.value, ast.Name) and _is_identity(node.value, function, program)
     return False
 
 
-def _outlives(node: ast.AST, function: FunctionNode) -> bool:
+def _outlives(node: ast.AST, function: FunctionNode, program: Program) -> bool:
     """Whether the container of a lookup is older than the call: a module's, an object's or a function's own."""
     match node:
         case ast.Subscript(value=container) | ast.Call(func=ast.Attribute(value=container)):
@@ -139,14 +141,14 @@ def _outlives(node: ast.AST, function: FunctionNode) -> bool:
             return False
     if isinstance(container, ast.Attribute):
         return True
-    return isinstance(container, ast.Name) and container.id not in _own_names(function)
+    return isinstance(container, ast.Name) and container.id not in _own_names(function, program)
 
 
-def _own_names(function: FunctionNode) -> set[str]:
+def _own_names(function: FunctionNode, program: Program) -> set[str]:
     """Parameters and variables of one call."""
     own = {argument.arg for argument in (*function.args.args, *function.args.kwonlyargs, *function.args.posonlyargs)}
     shared: set[str] = set()
-    for node in ast.walk(function):
+    for node in program.inside(function):
         if isinstance(node, ast.Global):
             shared |= set(node.names)
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):

@@ -149,7 +149,7 @@ def _patched(view: FileView, program: Program) -> Iterator[Finding]:
 
 def _frames(view: FileView, program: Program) -> Iterator[Finding]:
     holders = _frame_holders(program)
-    storing = {function.name: _stored_parameters(function) for function in program.functions}
+    storing = {function.name: _stored_parameters(function, program) for function in program.functions}
     for node in program.all(ast.Subscript):
         if _is_frame_dict(node.value, holders):
             writes = isinstance(node.ctx, ast.Store | ast.Del)
@@ -191,11 +191,11 @@ def _is_frame_dict(node: ast.expr, holders: set[str]) -> bool:
     return isinstance(node, ast.Name) and node.id in holders
 
 
-def _stored_parameters(function: FunctionNode) -> set[int]:
+def _stored_parameters(function: FunctionNode, program: Program) -> set[int]:
     """Positions of parameters that a function assigns into."""
     stored = {
         node.value.id
-        for node in ast.walk(function)
+        for node in program.inside(function)
         if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store) and isinstance(node.value, ast.Name)
     }
     return {at for at, argument in enumerate(function.args.args) if argument.arg in stored}

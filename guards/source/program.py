@@ -46,6 +46,7 @@ class Program:
     _kinds: dict[type[ast.AST], list[ast.AST]] = field(init=False)
     _parents: dict[int, ast.AST] = field(init=False)
     _imported: frozenset[str] | None = field(init=False, default=None)
+    _inside: dict[int, list[ast.AST]] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         kinds: defaultdict[type[ast.AST], list[ast.AST]] = defaultdict(list)
@@ -101,6 +102,13 @@ class Program:
         while (above := self.parent(node)) is not None:
             yield above
             node = above
+
+    def inside(self, node: ast.AST) -> list[ast.AST]:
+        """A node and everything below it; walked once."""
+        found = self._inside.get(id(node))
+        if found is None:
+            found = self._inside[id(node)] = list(ast.walk(node))
+        return found
 
     def function_of(self, node: ast.AST) -> FunctionNode | None:
         """The innermost function around a node."""

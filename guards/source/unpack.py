@@ -18,7 +18,7 @@ from typing import Protocol
 
 from guards.source.program import Program
 
-__all__ = ["MAX_UNPACKED", "unpacked"]
+__all__ = ["MAX_UNPACKED", "decoded", "unpacked"]
 
 MAX_UNPACKED = 4 << 20
 """Bytes that one literal may unpack to; a bomb gives no text."""
@@ -51,6 +51,11 @@ def unpacked(program: Program) -> Iterator[tuple[ast.Call, str | None]]:
             if isinstance(argument, ast.Constant) or not _decodes(argument, program):
                 continue
             yield call, _text(_value(argument, program, 0))
+
+
+def decoded(node: ast.expr, program: Program) -> str | None:
+    """The text that an expression of known decoders and literals stands for; None where it can't be told."""
+    return _text(_value(node, program, 0))
 
 
 def _decodes(node: ast.AST, program: Program) -> bool:
