@@ -36,10 +36,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if cells is not None:
                 columns[name] = cells
     for line in render(cases, columns):
-        print(line)
+        sys.stdout.write(f"{line}\n")
     undocumented = _undocumented(cases, columns)
     for line in undocumented:
-        print(f"no reason is documented: {line}")
+        sys.stdout.write(f"no reason is documented: {line}\n")
     return 1 if options.strict and (undocumented or not columns) else 0
 
 
@@ -49,7 +49,7 @@ def _column(name: str, cases: Sequence[Case], stack: ExitStack) -> dict[str, Hel
             stack.enter_context(private_docker())
         sandbox = open_for_test(name)
     except SandboxUnavailable as error:
-        print(f"{name}: not here: {error.message}", file=sys.stderr)
+        sys.stderr.write(f"{name}: not here: {error.message}\n")
         return None
     try:
         return attack(sandbox, cases)

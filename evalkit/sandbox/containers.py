@@ -127,9 +127,18 @@ class ContainerJob:
                 self._client.remove_container(self._id, force=True)
             if self._pipes is not None:
                 self._pipes.close()
-            self._attached.close()
+            self._detach()
             counters.close(self._leaf)
             self._place.remove()
+
+    def _detach(self) -> None:
+        """Close the attached connection, which the SDK has taken out of its own pool's hands."""
+        response = getattr(self._attached, "_response", None)
+        if response is not None:
+            with contextlib.suppress(ValueError):  # it is at its end already
+                response.close()
+        self._attached.close()
+        self._socket.close()
 
     def _drain(self) -> None:
         """Until the streams end, which they do when the container's first process has ended."""

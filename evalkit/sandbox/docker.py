@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import sys
 from functools import cached_property
 from pathlib import Path
@@ -28,7 +29,7 @@ from evalkit.sandbox.skeleton import IMAGE, skeleton
 if TYPE_CHECKING:
     from docker import APIClient
 
-__all__ = ["LABEL", "Docker"]
+__all__ = ["LABEL", "Docker", "connect"]
 
 LABEL = "evalkit.owner"
 _PATIENCE = 60
@@ -54,7 +55,7 @@ class Docker:
     def __init__(self, python: Path | None = None, runtime: str = "") -> None:
         self.name = f"docker:{runtime}" if runtime else "docker"
         self._runtime_name = runtime
-        self._client = _connect()
+        self._client = connect()
         self._info: dict[str, Any] = self._client.info()
         if runtime and runtime not in self._info.get("Runtimes", {}):
             raise SandboxUnavailable(
@@ -181,11 +182,31 @@ class Docker:
         self._client.close()
 
 
-def _connect() -> APIClient:
+def _listens() -> bool:
+    """Whether anybody listens where docker should; asked first, for the SDK leaks sockets that it can't connect."""
+    host = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
+    if not host.startswith("unix://"):
+        return True
+    with socket.socket(socket.AF_UNIX) as attempt:
+        try:
+            attempt.connect(host.removeprefix("unix://"))
+        except OSError:
+            return False
+    return True
+
+
+def connect() -> APIClient:
+    """A connection to the engine that the environment names.
+
+    Raises:
+        SandboxUnavailable: there is none.
+    """
     try:
         import docker  # noqa: PLC0415 - loaded when this backend is opened, not before
     except ImportError:
         raise SandboxUnavailable("the docker SDK is not installed", "pip install 'evalkit-guards[docker]'") from None
+    if not _listens():
+        raise SandboxUnavailable("no docker answers", _START_DOCKER)
     try:
         environment = docker.utils.kwargs_from_env()
         client = docker.APIClient(version="auto", timeout=_PATIENCE, **environment)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from evalkit.errors import SandboxUnavailable
 from evalkit.sandbox import open_sandbox
+from evalkit.sandbox.docker import connect
 from evalkit.sandbox.interface import Job, Outcome, Sandbox
 
 __all__ = ["open_for_test", "private_docker", "reachable_python", "required"]
@@ -112,13 +113,8 @@ def _unmount_below(folder: str) -> None:
 
 def _answers() -> bool:
     try:
-        import docker  # noqa: PLC0415 - an extra
-    except ImportError:
-        return False
-    try:
-        client = docker.APIClient(version="auto", timeout=5, **docker.utils.kwargs_from_env())
-        client.ping()
-    except (docker.errors.DockerException, OSError):
+        client = connect()
+    except SandboxUnavailable:
         return False
     client.close()
     return True

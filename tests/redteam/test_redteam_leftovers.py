@@ -22,10 +22,11 @@ from evalkit.sandbox.interface import Job, Limits
 sandbox = open_for_test(sys.argv[1])
 code = "import os, time\\nfor _ in range(3): os.fork()\\nprint(1, flush=True)\\ntime.sleep(60)  # " + sys.argv[2]
 tree = pathlib.Path(sys.argv[3])
-running = [sandbox.start(Job(("python", "-c", code), tree=tree, limits=Limits(wall=60), interactive=True)) for _ in range(2)]
+job = Job(("python", "-c", code), tree=tree, limits=Limits(wall=60), interactive=True)
+running = [sandbox.start(job) for _ in range(2)]
 for each in running: os.read(each.stdout, 1)
 print("RUNNING", flush=True)
-time.sleep(60) if "time" in globals() else running[0].wait()
+running[0].wait()
 """
 
 

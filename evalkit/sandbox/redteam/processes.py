@@ -11,12 +11,12 @@ from evalkit.sandbox.interface import Outcome, Sandbox
 from evalkit.sandbox.redteam.arena import Arena
 from evalkit.sandbox.redteam.case import SMALL, Case, Held, Mark, door, ending, run
 
-__all__ = ["PROCESSES", "marked_processes"]
+__all__ = ["HOSTILE_TREE", "PROCESSES", "marked_processes"]
 
 _NO_PIDS = "needs a process namespace"
 _PLAIN = {"process": "no system call filter"}
 
-_TREE = """
+HOSTILE_TREE = """
 import os, signal, sys, time
 MARK = {mark!r}
 def ignore():
@@ -63,7 +63,7 @@ def _survivors(last: str, wall: float, *expected: Outcome) -> Callable[[Sandbox,
     def check(sandbox: Sandbox, arena: Arena) -> Held:
         mark = f"hostile-{os.getpid()}-{time.monotonic_ns()}"
         began = time.monotonic()
-        result = run(sandbox, arena, _TREE.format(mark=mark) + last, limits=replace(SMALL, wall=wall))
+        result = run(sandbox, arena, HOSTILE_TREE.format(mark=mark) + last, limits=replace(SMALL, wall=wall))
         took = time.monotonic() - began
         left = marked_processes(mark)
         held = not left and took < wall + 2 and result.outcome in expected and b"READY" in result.stdout.head

