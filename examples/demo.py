@@ -14,7 +14,6 @@ import sys
 import time
 from pathlib import Path
 
-from evalkit.report.page import write_page
 from rich.console import Console
 from rich.table import Table
 
@@ -25,6 +24,7 @@ from evalkit.loop.session import Limits
 from evalkit.loop.tuner import Tuner
 from evalkit.report.keepifbetter import keep_if_better
 from evalkit.report.live import Live
+from evalkit.report.page import write_page
 from evalkit.report.wording import COLOURS, duration, one_line, pairs_text, value_text, why
 from evalkit.verify import Workbench
 from evalkit.verify.comparison import compare_with_anchor
@@ -67,7 +67,7 @@ def main() -> None:
     parser.add_argument("--experiments", type=int, default=26)
     parser.add_argument("--minutes", type=float, default=3.5, help="begin no experiment after that")
     parser.add_argument("--compare", type=int, default=8, help="fresh pairs of anchor and head at the end")
-    parser.add_argument("--entropy", type=int, default=11, help="of the tuner's choices")
+    parser.add_argument("--entropy", type=int, default=211, help="of the tuner's choices")
     options = parser.parse_args()
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
     started = time.monotonic()
@@ -95,8 +95,8 @@ def tell(console: Console, contract: Contract, bench: Workbench, compared: dict)
     """The closing table: kept, rejected and why, anchor and head, and what keep-if-better would have done."""
     verdicts = [record.body for record in bench.ledger.records("decided")]
     table = Table(title=None, header_style="bold", expand=False)
-    for column in ("#", "verdict", "change", "why"):
-        table.add_column(column, justify="right" if column == "#" else "left", overflow="ellipsis", no_wrap=True)
+    for column, width in (("#", 3), ("verdict", 12), ("change", 44), ("why", 40)):
+        table.add_column(column, justify="right" if column == "#" else "left", no_wrap=True, min_width=width)
     for verdict in verdicts:
         colour = COLOURS[verdict["decision"]]
         table.add_row(

@@ -10,7 +10,7 @@ from evalkit.errors import TrialError
 from evalkit.measure import Observation, fingerprint
 from evalkit.stats.noise import Noise, calibrate
 from evalkit.stats.screen import Baseline
-from evalkit.verify.rules import oriented, policy_of, scale_of
+from evalkit.verify.rules import margin_on_scale, oriented, policy_of, scale_of
 from evalkit.verify.workbench import Workbench
 
 __all__ = ["calibrate_run", "noise_of"]
@@ -47,7 +47,8 @@ def calibrate_run(
         progress: called with how many pairs are there and how many are wanted.
 
     Raises:
-        TrialError: the incumbent itself has no value: nothing can be verified against it.
+        TrialError: the incumbent itself has no value, or a ratio that is not positive: nothing can be verified
+            against it.
     """
     wanted = max(_MIN_PAIRS, pairs or policy_of(bench.contract.policy).calibration_pairs)
     tree, split = bench.book.incumbent, bench.contract.splits.screen
@@ -61,8 +62,21 @@ def calibrate_run(
                     f"the incumbent's own trial has no value: {trial.problem}",
                     _advice(trial),
                 )
+            _check_scales(bench.contract, trial)
         bench.record("calibrating", {"tree": tree, **pair.as_json()})
     bench.record("calibrated", _summary(bench))
+
+
+def _check_scales(contract: Contract, trial: Observation) -> None:
+    """A value that can't be judged is found before it is recorded, and with it a margin that allows losing all.
+
+    Raises:
+        NotOnScaleError: names the metric.
+    """
+    for metric in contract.metrics:
+        value, scale = trial.readings[metric.name].value, scale_of(metric)
+        oriented(value, metric.sign, scale, metric.name)
+        margin_on_scale(metric, scale, value)
 
 
 def _advice(trial: Observation) -> str:

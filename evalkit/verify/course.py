@@ -42,7 +42,8 @@ class Conclusion:
         decision, reason, sentence: as in the verdict.
         effect: on the objective in oriented units of its scale, where pairs were measured.
         more_pairs: that would probably decide, or None.
-        confirmed: whether any trial on the confirm split was run, so that a level was spent.
+        reached_confirm: whether any trial on the confirm split was run, with or without a value: from then on
+            nothing but the verdict may be known to a proposer.
         statistics: of the objective and of each guarded metric, as JSON.
     """
 
@@ -51,7 +52,7 @@ class Conclusion:
     sentence: str
     effect: Effect | None
     more_pairs: int | None
-    confirmed: bool
+    reached_confirm: bool
     statistics: dict[str, Any]
 
 
@@ -86,6 +87,7 @@ class Course:
         }
         self._failed: tuple[Decision, Reason, str] | None = None
         self._pairs = 0
+        self._reached_confirm = False
         self._incumbent: list[float] = []
         self._candidate: list[float] = []
         self._dev: list[float] = []
@@ -125,16 +127,28 @@ class Course:
             candidate: may be invalid; that ends the experiment.
             incumbent: None for a single screen trial.
         """
-        if incumbent is not None and not incumbent.valid:
-            self._fail_incumbent(incumbent)
+        self._reached_confirm |= need is Need.CONFIRM_PAIR
+        if incumbent is not None and (problem := self._problem(incumbent)):
+            self._fail_incumbent(incumbent, problem)
             return
         if not candidate.valid:
             self._fail_candidate(candidate)
             return
+        if problem := self._problem(candidate):
+            self._failed = (Decision.REJECT, Reason.INVALID_RESULT, problem)
+            return
+        self._take_values(need, candidate, incumbent)
+
+    def _problem(self, trial: Observation) -> str:
+        """Why a trial can't be judged, or the empty string."""
+        if not trial.valid:
+            return trial.problem or "it failed"
         try:
-            self._take_values(need, candidate, incumbent)
+            for rule in (self._rules.objective, *self._rules.guarded):
+                rule.oriented(trial.readings[rule.name])
         except NotOnScaleError as error:
-            self._failed = (Decision.REJECT, Reason.INVALID_RESULT, str(error))
+            return error.message
+        return ""
 
     def _take_values(self, need: Need, candidate: Observation, incumbent: Observation | None) -> None:
         rule = self._rules.objective
@@ -157,9 +171,9 @@ class Course:
         decision = Decision.ERROR if trial.fault is Fault.OURS else Decision.REJECT
         self._failed = (decision, reason, trial.problem)
 
-    def _fail_incumbent(self, trial: Observation) -> None:
+    def _fail_incumbent(self, trial: Observation, problem: str) -> None:
         reason = Reason.SANDBOX if trial.fault is Fault.OURS else Reason.INCUMBENT_FAILED
-        self._failed = (Decision.ERROR, reason, f"the incumbent's own trial has no value: {trial.problem}")
+        self._failed = (Decision.ERROR, reason, f"the incumbent's own trial has no value: {problem}")
 
     def _standing(self, name: str) -> Statistics:
         return self._guards[name].decision()
@@ -174,7 +188,7 @@ class Course:
             sentence=sentence,
             effect=_effect(statistics),
             more_pairs=statistics.more_pairs if decision is Decision.INCONCLUSIVE else None,
-            confirmed=self._pairs > 0,
+            reached_confirm=self._reached_confirm,
             statistics={
                 "objective": statistics.to_dict(),
                 "guarded": {name: self._standing(name).to_dict() for name in self._guards},
@@ -190,12 +204,30 @@ class Course:
                 return Decision.REJECT, Reason.GUARD_METRIC, _guard_sentence(rule, standing)
         decision = _DECISIONS[statistics.outcome]
         if decision is not Decision.KEEP:
-            return decision, _REASONS[statistics.reason], _sentence(self._rules.objective, statistics)
+            return decision, _REASONS[statistics.reason], self._sentence(statistics)
         for rule in self._rules.guarded:
             standing = self._standing(rule.name)
             if standing.outcome == "inconclusive":
                 return Decision.INCONCLUSIVE, Reason.NOT_ENOUGH_EVIDENCE, _guard_sentence(rule, standing)
-        return decision, Reason.IMPROVED, _sentence(self._rules.objective, statistics)
+        return decision, Reason.IMPROVED, self._sentence(statistics)
+
+    def _sentence(self, statistics: Statistics) -> str:
+        """What decided, with the numbers that did; the statistics' own message where there is nothing better to say."""
+        rule, level = self._rules.objective, statistics.level
+        counted = f"{statistics.pairs} pair{'s' * (statistics.pairs != 1)}"
+        if statistics.reason == "screen" and self._dev:
+            looks = f"{len(self._dev)} look{'s' * (len(self._dev) != 1)}"
+            return f"{rule.name} {_moved(rule, self._screened())} after {looks}"
+        if statistics.reason in {"evidence", "futility", "pairs-exhausted"} and statistics.unit == "pair" and level:
+            return f"{rule.name}: evidence {_odds(statistics.log_e)} after {counted}, {_odds(-math.log(level))} needed"
+        return f"{rule.name}: {statistics.message}"
+
+    def _screened(self) -> float:
+        """Mean difference of the screen's looks to what they were compared with."""
+        ours = math.fsum(self._dev) / len(self._dev)
+        if self._incumbent:
+            return ours - math.fsum(self._incumbent) / len(self._incumbent)
+        return ours - self._rules.baseline.mean if self._rules.baseline else 0.0
 
 
 def _effect(statistics: Statistics) -> Effect | None:
@@ -210,33 +242,24 @@ def _effect(statistics: Statistics) -> Effect | None:
     )
 
 
-def _sentence(rule: MetricRule, statistics: Statistics) -> str:
-    """What decided, with the numbers that did; the statistics' own message where there is nothing better to say."""
-    counted = f"{statistics.pairs} pair{'s' * (statistics.pairs != 1)}"
-    match statistics.reason:
-        case "screen":
-            looks = f"{statistics.screens} look{'s' * (statistics.screens != 1)}"
-            return f"{rule.name} after {looks}; no error budget spent"
-        case "evidence" | "futility" | "pairs-exhausted" if statistics.unit == "pair" and statistics.level:
-            needed = _odds(-math.log(statistics.level))
-            return f"{rule.name}: evidence {_odds(statistics.log_e)} after {counted}, {needed} needed"
-        case _:
-            return f"{rule.name}: {statistics.message}"
-
-
 def _guard_sentence(rule: MetricRule, standing: Statistics) -> str:
     """How a guarded metric moved, and what it was allowed."""
-
-    def shown(value: float) -> str:
-        return f"{100 * math.expm1(value):.3g} %" if rule.scale == "log" else f"{value:.4g}"
-
-    loss = -(standing.mean or 0.0)
-    moved = f"{'worse' if loss > 0 else 'better'} by {shown(abs(loss))}"
     margin = rule.margin or 0.0
-    allowed = "no loss is allowed" if margin < _NO_LOSS else f"a loss of {shown(margin)} against the anchor is allowed"
-    spent = f", {shown(rule.spent)} of it was lost before" if rule.spent > _NO_LOSS else ""
+    allowed = "no loss is allowed" if margin < _NO_LOSS else f"a loss of {_amount(rule, margin)} is allowed in all"
+    spent = f", {_amount(rule, rule.spent)} of it was lost before" if rule.spent > _NO_LOSS else ""
     verdict = "not shown to be within its margin" if standing.outcome == "inconclusive" else "beyond its margin"
-    return f"{rule.name} is {moved} over {standing.pairs} pairs, {verdict}: {allowed}{spent}"
+    counted = f"{standing.pairs} pair{'s' * (standing.pairs != 1)}"
+    return f"{rule.name} {_moved(rule, standing.mean or 0.0)} over {counted}, {verdict}: {allowed}{spent}"
+
+
+def _amount(rule: MetricRule, size: float) -> str:
+    """A size of effect: in the metric's unit, or in percent for ratios."""
+    return f"{100 * math.expm1(size):.3g} %" if rule.scale == "log" else f"{size:.4g}"
+
+
+def _moved(rule: MetricRule, effect: float) -> str:
+    """``better by 0.01`` or ``worse by 3 %``."""
+    return f"{'better' if effect > 0 else 'worse'} by {_amount(rule, abs(effect))}"
 
 
 def _odds(log_e: float) -> str:

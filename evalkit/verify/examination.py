@@ -23,7 +23,7 @@ from evalkit.workspace import Change, printable
 
 __all__ = ["Attempt", "examine", "refuse"]
 
-_SCOPE_RULES = ("EK10",)
+_SCOPE_RULES = ("EK01", "EK02")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +125,13 @@ class _Examination:
             trust=str(weakest_trust(self._bench.contract)),
             unsafe=self._unsafe(),
             findings=tuple(finding.as_json() for finding in findings.findings),
-            body={**self._common(findings, Inspection()), "settled": None, "statistics": None, "dev": None},
+            body={
+                **self._common(findings, Inspection()),
+                "settled": None,
+                "statistics": None,
+                "reached_confirm": False,
+                "dev": None,
+            },
         )
         self._bench.record("decided", verdict.as_json())
         return verdict
@@ -250,6 +256,7 @@ class _Examination:
                 "scale": rules.objective.scale,
                 "level": rules.level,
                 "statistics": conclusion.statistics,
+                "reached_confirm": conclusion.reached_confirm,
                 "settled": {
                     "objective": rules.objective.name,
                     "index": rules.index,

@@ -148,5 +148,8 @@ def _baseline(bench: Workbench, tree: str, pairs: list[Pair], wanted: int) -> Ba
         trials = [pair.candidate for pair in pairs]
     else:
         trials = [bench.pairing.single(tree, split=splits.screen) for _ in range(wanted)]
-    values = [_oriented(bench, bench.contract.objective.name, trial) for trial in trials if trial.valid]
+    try:
+        values = [_oriented(bench, bench.contract.objective.name, trial) for trial in trials if trial.valid]
+    except NotOnScaleError:
+        return None
     return Baseline(0.0, 0.0).including(values) if values else None

@@ -80,11 +80,16 @@ def replay(story: Story) -> Replay:
     if story.decided is None:
         raise UsageError("this experiment is not decided yet", "`evalkit run` goes on with it")
     if story.proposed["rules"] is None:
-        return Replay(same=True, differences=(), conclusion=None)
+        unfounded = ("decision: a KEEP that rests on no trial",) if story.decided["decision"] == "KEEP" else ()
+        return Replay(same=not unfounded, differences=unfounded, conclusion=None)
     course = Course(Rules.from_json(story.proposed["rules"]))
-    for trial in story.trials:
+    for number, trial in enumerate(story.trials, 1):
+        needed = course.need()
+        if needed is None or needed != trial["need"]:
+            said = f"trial {number} is a {trial['need']}, deciding again needs {needed or 'no further trial'}"
+            return Replay(same=False, differences=(said,), conclusion=None)
         incumbent = Observation.from_json(trial["incumbent"]) if trial["incumbent"] else None
-        course.take(Need(trial["need"]), Observation.from_json(trial["candidate"]), incumbent)
+        course.take(needed, Observation.from_json(trial["candidate"]), incumbent)
     conclusion = course.conclusion()
     differences = tuple(_differences(conclusion, story.decided))
     return Replay(same=not differences, differences=differences, conclusion=conclusion)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from evalkit.contract import Contract, Metric, PolicySettings, Trust
+from evalkit.errors import TrialError
 from evalkit.measure import Reading
 from evalkit.stats.noise import Noise
 from evalkit.stats.policies import Policy, policy
@@ -32,11 +33,12 @@ __all__ = [
 
 Scale = Literal["linear", "log"]
 
+_OTHER_SCALE = 'differences instead of ratios are compared with kind = "scalar"'
 _NO_LOSS = 1e-12
 """A margin of zero, as a number: far below any real loss, far above rounding."""
 
 
-class NotOnScaleError(ValueError):
+class NotOnScaleError(TrialError):
     """A ratio metric was zero or negative, so its logarithm does not exist."""
 
 
@@ -101,7 +103,7 @@ def oriented(value: float, sign: int, scale: Scale, name: str) -> float:
     if scale == "linear":
         return sign * value
     if value <= 0.0:
-        raise NotOnScaleError(f"{name!r} is {value:g}; a ratio has to be positive")
+        raise NotOnScaleError(f"{name!r} is {value:g}; a ratio has to be positive", _OTHER_SCALE)
     return sign * math.log(value)
 
 
@@ -135,7 +137,7 @@ def margin_on_scale(metric: Metric, scale: Scale, anchor_value: float) -> float:
         return loss
     worst = anchor_value + loss if metric.goal == "minimize" else anchor_value - loss
     if anchor_value <= 0.0 or worst <= 0.0:
-        raise NotOnScaleError(f"the margin of {metric.name!r} allows losing all of {anchor_value:g}")
+        raise NotOnScaleError(f"the margin of {metric.name!r} allows losing all of {anchor_value:g}", _OTHER_SCALE)
     return abs(math.log(worst / anchor_value))
 
 

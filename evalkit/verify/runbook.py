@@ -49,7 +49,7 @@ class Runbook:
         incumbent, head_commit: the accepted tree and the commit that carries it.
         experiments: decided so far.
         keeps: kept so far.
-        calibration: A/A pairs that no calibration has used yet.
+        calibration: A/A pairs of the present incumbent that no calibration has used yet.
         noise: by metric, in oriented units on the metric's scale; empty before calibration.
         anchor_values: by metric, the anchor's mean in the metric's own unit.
         spent: by guarded metric, how much of its margin is used (on its scale).
@@ -182,6 +182,7 @@ def _decided(book: Runbook, body: Mapping[str, Any]) -> Runbook:
         book,
         incumbent=body["candidate"],
         keeps=book.keeps + 1,
+        calibration=(),
         baseline=None,
         unkept=body,
         unestimated=body,
