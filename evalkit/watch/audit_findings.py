@@ -116,7 +116,7 @@ def _claim(row: Placed, chain: Chain) -> float | None:
 
 
 def _ties(chains: Sequence[Chain]) -> Iterable[Finding]:
-    claims = [(row, _claim(row, chain)) for chain in chains for row in chain.rows]
+    claims = [(row, _claim(row, chain)) for chain in chains for row in chain.rows if row.kind is Kind.KEEP]
     ties = [row for row, claim in claims if claim == 0]
     worse = [row for row, claim in claims if claim is not None and claim < 0]
     if ties:
@@ -142,7 +142,8 @@ def _copies(placed: Sequence[Placed]) -> Iterable[Finding]:
 
 def _jumps(chains: Sequence[Chain], segment: Segment) -> Iterable[Finding]:
     """A gain far beyond all others is a reason to probe that change, never to reject it."""
-    claims = [(row, claim) for chain in chains for row in chain.rows if (claim := _claim(row, chain)) and claim > 0]
+    kept = [(row, _claim(row, chain)) for chain in chains for row in chain.rows if row.kind is Kind.KEEP]
+    claims = [(row, claim) for row, claim in kept if claim is not None and claim > 0]
     if len(claims) < _FEWEST_CLAIMS:
         return
     typical = median(claim for _, claim in claims)

@@ -130,6 +130,13 @@ def arrange(
     return placer.chains
 
 
+def _mentions(text: str, words: tuple[str, ...]) -> bool:
+    for word in words:  # noqa: SIM110 - three times as fast as any(), and it runs for every row
+        if word in text:
+            return True
+    return False
+
+
 @dataclass(slots=True)
 class _Placer:
     sign: int
@@ -201,7 +208,7 @@ class _Placer:
 
     def _marks(self, row: HistoryRow) -> tuple[Mark, ...]:
         lowered = row.description.lower()
-        if not any(hint in lowered for hint in _HINTS):
+        if not _mentions(lowered, _HINTS):
             return (Mark.SAME_TREE,) if row.status_text.lower() in _NO_OP else ()
         if is_seed_only(row.description):
             return (Mark.SEED_ONLY,)
@@ -229,7 +236,7 @@ class _Placer:
         words = row.description.lower()
         if kept or not words:
             return
-        if any(hint in words for hint in _AGAIN_HINTS):
+        if _mentions(words, _AGAIN_HINTS):
             words = _AGAIN.sub(" ", words)
         words = " ".join(words.split()).strip(":-() ")
         if not words:
