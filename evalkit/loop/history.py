@@ -16,8 +16,7 @@ __all__ = ["past_of"]
 
 def past_of(verdict: Mapping[str, Any]) -> Past:
     """The visible part of a verdict (the ``decided`` record's body)."""
-    settled = verdict.get("settled")
-    vault_spoke = bool(settled) and verdict["statistics"]["objective"]["pairs"] > 0
+    vault_spoke = verdict["reached_confirm"]
     kept = verdict["decision"] == "KEEP"
     findings = [finding for finding in verdict["findings"] if finding["secret"]]
     hidden = (vault_spoke or bool(findings)) and not kept
