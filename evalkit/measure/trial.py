@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from evalkit.contract import Contract, Program
+from evalkit.errors import UsageError
 from evalkit.measure.observation import Fault, Observation, PhaseRecord, Reading
 from evalkit.measure.relay import Conversation, RelayError, converse
 from evalkit.measure.scoring import ReadingError, Seen, read_metrics
@@ -195,6 +196,17 @@ class _Attempt:
             artifact_size=self._setup.contract.budget.artifact,
             devices=self._setup.contract.sandbox.devices,
         )
+
+    def _start(self, job: Job) -> Running:
+        """Start a job.
+
+        Raises:
+            UsageError: the contract asks for something that this sandbox can't do.
+        """
+        try:
+            return self._setup.sandbox.start(job)
+        except ValueError as error:
+            raise UsageError(f"the sandbox {self._setup.sandbox.name!r} can't run this contract: {error}") from error
 
     def _run(self, program: Program) -> Result:
         assert program.run is not None  # noqa: S101 - the caller looked

@@ -20,7 +20,7 @@ REASONS = {
     "duplicate": "tried before",
     "scope": "out of scope",
     "guard": "a guard refused it",
-    "screened_out": "no better at first sight",
+    "screened_out": "not clearly better at first sight",
     "futile": "no effect in sight",
     "not_better": "not better",
     "guard_metric": "a guarded metric got worse",

@@ -134,7 +134,7 @@ class Workbench:
                 closing.callback(box.close)
             bench = cls(contract, folder, ledger, store, box)
             bench.book = Runbook.of(_state_records(ledger))
-            bench._begin(revision, branch or f"evalkit/{contract.name}", expected_tests)
+            bench._begin(revision, branch, expected_tests)
             bench._closing = closing.pop_all()
             return bench
 
@@ -190,6 +190,7 @@ class Workbench:
             return
         anchor = _anchor(self.store, self.contract, revision)
         self._check_anchor(anchor)
+        _check_vault(self.contract)
         self.record(
             "opened",
             {
@@ -198,7 +199,7 @@ class Workbench:
                 "digest": self.contract.digest,
                 "anchor": anchor.tree,
                 "commit": anchor.commit,
-                "branch": branch,
+                "branch": branch or _free_branch(self.contract),
                 "environment": fingerprint().as_json(),
                 "sandbox": self.sandbox.name,
                 "unsafe": self.sandbox.unsafe,
@@ -239,6 +240,31 @@ class Workbench:
 def _anchor(store: Store, contract: Contract, revision: str) -> _Anchor:
     commit = Repository.find(contract.root).resolve(revision)
     return _Anchor(store.import_revision(contract.root, commit), commit)
+
+
+def _check_vault(contract: Contract) -> None:
+    folder = vault_folder(contract)
+    if folder is None:
+        return
+    for split in dict.fromkeys((contract.splits.screen, contract.splits.confirm)):
+        if not (folder / split).is_dir():
+            raise UsageError(
+                f"the vault {folder} has no folder {split}/",
+                f"put the {split} cases there (see `evalkit split --help`), or correct [splits] in {contract.file}",
+            )
+
+
+def _free_branch(contract: Contract) -> str:
+    """``evalkit/NAME``, or with a number where an earlier run has that branch: its keeps stay where they are."""
+    repository = Repository.find(contract.root)
+    name, number = f"evalkit/{contract.name}", 1
+    while True:
+        branch = name if number == 1 else f"{name}-{number}"
+        try:
+            repository.resolve(f"refs/heads/{branch}")
+        except WorkspaceError:
+            return branch
+        number += 1
 
 
 def _error_budget(contract: Contract, expected_tests: int | None) -> Mapping[str, Any]:
