@@ -13,7 +13,7 @@ from evalkit.overlap.rules import Rule
 __all__ = ["Groups", "Sightings", "explained", "group", "passes", "reach"]
 
 Ints = NDArray[np.int64]
-_WHOLE, _FAR_BETTER = 0.8, 0.25
+_WHOLE, _FAR_BETTER = 0.4, 0.15
 _SLACK = 16
 
 
@@ -75,6 +75,7 @@ class Groups:
         windows: of the unit that were seen.
         longest: letters of the longest unbroken run.
         weight: average of the windows that were seen.
+        offset: of the group's first window in the unit.
         at, until: bytes of the stream that hold the group.
         of_row: group of every sighting.
     """
@@ -86,6 +87,7 @@ class Groups:
     windows: Ints
     longest: Ints
     weight: NDArray[np.float64]
+    offset: Ints
     at: Ints
     until: Ints
     of_row: Ints
@@ -129,6 +131,7 @@ def group(seen: Sightings, sizes: Ints) -> Groups:
         windows,
         longest,
         weight,
+        rows.offset[first],
         rows.at[first],
         np.maximum.reduceat(rows.until, first),
         of_row,
@@ -198,4 +201,4 @@ def passes(
     if rule.run is not None:
         good |= groups.longest >= rule.run
     good &= groups.weight >= rule.distinctive * mean_weights[groups.unit]
-    return good & (groups.letters >= np.minimum(rule.least, size))
+    return good & (groups.letters >= rule.least)

@@ -26,7 +26,10 @@ class Rule:
         coverage: the least share, in [0, 1], of an item's letters (or windows) that must be found; 0 means that any
             window is enough.
         run: letters in one unbroken run that are enough whatever the coverage; None for no such rule.
-        least: letters that must be found in any case (an item with fewer letters must be found whole).
+        least: letters that must be found in any case, unless the alignment counts.
+        aligned: weak matches (fewer letters than ``least``, or too small a share) count when at least this share of the
+            item, by the weight of its words, stands around them in order (three quarters of that where they have half
+            of ``least``); None for no such rule.
         measure: whether coverage counts letters or windows.
         scope: whether windows must lie near each other in one document, or may come from anywhere in the corpus.
         common: windows found in more items than this start no match (they add to one that others started).
@@ -40,6 +43,7 @@ class Rule:
     coverage: float = 0.3
     run: int | None = 60
     least: int = 0
+    aligned: float | None = None
     measure: Literal["letters", "windows"] = "letters"
     scope: Literal["document", "corpus"] = "document"
     common: int = 50
@@ -47,7 +51,9 @@ class Rule:
     source: str = ""
 
 
-DEFAULT_RULE = Rule("default", least=32, distinctive=0.25, source="measured; see docs/contamination.md")
+DEFAULT_RULE = Rule(
+    "default", Window(20), least=64, aligned=0.6, distinctive=0.25, source="measured; see docs/contamination.md"
+)
 
 RULES: dict[str, Rule] = {
     "default": DEFAULT_RULE,

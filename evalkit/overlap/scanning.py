@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from evalkit.overlap.alignment import Aligner
 from evalkit.overlap.chunks import Chunk
 from evalkit.overlap.index import ContainmentIndex, Hits
 from evalkit.overlap.letters import Letters, read_letters
@@ -21,6 +22,7 @@ Ints = NDArray[np.int64]
 _KEPT_PER_UNIT = 5
 _EXCERPT = 400
 _MOST_PENDING = 100_000
+_ALIGNED_MOST = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,7 @@ class Scanner:
         self._counts = index.window_counts
         self._weights = index.mean_weights
         self._pending = Sightings.none()
+        self._aligner = Aligner(index.units)
         self._chunks: list[Chunk] = []
 
     def feed(self, chunk: Chunk) -> None:
@@ -146,11 +149,56 @@ class Scanner:
             last = chunk.line + chunk.newlines if chunk.by_line else 0
             open_ = (groups.document == last) & (groups.until >= end - reach(self._sizes[groups.unit]))
         self._pending = rows[open_[groups.of_row]]
-        good = passes(groups, self.rule, self._sizes, self._counts, self._weights) & ~open_
+        good = passes(groups, self.rule, self._sizes, self._counts, self._weights) | self._is_phrase(groups)
+        if self.rule.aligned is not None:
+            good |= self._aligned(groups, ~good & ~open_, escaped=chunk.escaped, by_line=chunk.by_line)
+        good &= ~open_
         if self.rule.distinctive and good.sum() > 1:
             good &= ~explained(groups, good, self._sizes)
         for row in np.flatnonzero(good).tolist():
             self._record(groups, row, chunk.escaped)
+
+    def _is_phrase(self, groups: Groups) -> NDArray[np.bool_]:
+        """Groups of units that have no windows, and are only ever found whole."""
+        whole: NDArray[np.bool_] = self._counts[groups.unit] == 0
+        return whole
+
+    def _aligned(self, groups: Groups, weak: NDArray[np.bool_], *, escaped: bool, by_line: bool) -> NDArray[np.bool_]:
+        """Which weak groups have the words of their unit around them."""
+        found = np.zeros(len(groups), bool)
+        weak = weak & (self._sizes[groups.unit] <= _ALIGNED_MOST)
+        weak &= groups.weight >= self.rule.distinctive * self._weights[groups.unit]
+        for row in np.flatnonzero(weak).tolist():
+            unit, at = int(groups.unit[row]), int(groups.at[row])
+            raw, place = self._around(at, 4 * int(self._sizes[unit]) + 200, by_line=by_line)
+            letters = read_letters(raw, escaped=escaped)
+            first = int(np.count_nonzero(letters.keep[:place]))
+            share = self._aligner.share(unit, letters.codes, letters.starts, first, int(groups.offset[row]))
+            if share >= self._needed(int(groups.letters[row])):
+                found[row] = True
+                groups.letters[row] = max(int(groups.letters[row]), int(share * int(self._sizes[unit])))
+        return found
+
+    def _needed(self, letters: int) -> float:
+        """The alignment that a weak match needs: less where its windows say something themselves."""
+        aligned = 1.0 if self.rule.aligned is None else self.rule.aligned
+        return aligned * 0.75 if letters * 2 >= self.rule.least else aligned
+
+    def _around(self, at: int, reach_: int, *, by_line: bool) -> tuple[bytes, int]:
+        """Bytes around a place, as far as the last two chunks hold them, cut at spaces; and the place in them."""
+        for chunk in reversed(self._chunks):
+            place = at - chunk.offset
+            if not 0 <= place < len(chunk.raw):
+                continue
+            low, high = max(0, place - reach_), min(len(chunk.raw), place + reach_)
+            if by_line:
+                low = max(low, chunk.raw.rfind(b"\n", low, place) + 1)
+                newline = chunk.raw.find(b"\n", place, high)
+                high = newline if newline >= 0 else high
+            cut = chunk.raw.find(b" ", low, place)
+            low = cut if low and cut >= 0 else low
+            return chunk.raw[low:high], place - low
+        return b"", 0
 
     def _record(self, groups: Groups, row: int, escaped: bool) -> None:
         unit = int(groups.unit[row])

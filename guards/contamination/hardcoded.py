@@ -87,6 +87,8 @@ class SourceChecker:
         plain = {item for leak in leaks for item in leak.items}
         forms: list[tuple[int, bytes]] = []
         hidden = _Texts()
+        if b"\x00" in raw:
+            hidden.add(0, raw.replace(b"\x00", b""))  # text in UTF-16, or in an array of UTF-32
         for at, text, spelled in literals.texts:
             if len(text) < LEAST:
                 continue
