@@ -1,6 +1,6 @@
 """What the statistics claim: gain, evaluations, false keeps, beside the rules of other loops, on simulated runs.
 
-Policies were tuned on seeds below 1,000,000; everything here runs on seeds from 90,210,000 up, which no tuning has
+Policies were tuned on seeds below 1,000,000; everything here runs on seeds from 91,000,000 up, which no tuning has
 seen.
 """
 
@@ -31,7 +31,7 @@ from evalkit.stats.simulate import Characteristics, Gate, characteristics, simul
 from evalkit.stats.typeone import DIFFERENCES, crossing_rates
 from evalkit.stats.world import Draws, Population, World
 
-_SEED = 90_210_000
+_SEED = 91_000_000
 _SNRS = (2.0, 1.0, 0.5)
 _RARE, _EXACT = 0.01, 1e-12
 _TARGETS = {"standard": ((92.0, 72.0, 40.0), 2.5), "thorough": ((96.0, 84.0, 58.0), 4.5)}

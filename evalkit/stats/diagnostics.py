@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 _RARE = 0.001
 """How often the F test may stop a sound claim; the evidence itself tolerates twice the spread."""
 _LAG_LIMIT = 2.6
-"""Standard errors of a lag-1 autocorrelation; exceeded by chance in 1 of 200 looks."""
+"""Standard errors of the run's lag-1 autocorrelation; exceeded by chance in 1 of 200 looks."""
+_LAG_LIMIT_HERE = 3.5
+"""The same within one experiment, whose few differences have a long upper tail."""
 _MIN_FOR_LAG = 6
 _MIN_FOR_DRIFT = 6
 _MIN_FOR_OUTLIER = 3
@@ -87,7 +89,7 @@ def autocorrelation(differences: Sequence[float], noise: Noise) -> Diagnostic | 
     if variance == 0.0:
         return None
     here = lag_products(differences) / ((n - 1) * variance) if n >= _MIN_FOR_LAG else 0.0
-    if here * math.sqrt(n - 1) <= _LAG_LIMIT and noise.lag1 * math.sqrt(noise.lag_df) <= _LAG_LIMIT:
+    if here * math.sqrt(n - 1) <= _LAG_LIMIT_HERE and noise.lag1 * math.sqrt(noise.lag_df) <= _LAG_LIMIT:
         return None
     where = f"{here:.2f} over {n} pairs" if here > noise.lag1 else f"{noise.lag1:.2f} over the run so far"
     return Diagnostic(
