@@ -258,7 +258,7 @@ def inspect_all(guards: Iterable[Guard], evidence: Evidence, *, today: date) -> 
 
 def _inspect_one(guard: Guard, evidence: Evidence) -> list[Finding]:
     try:
-        return list(guard.inspect(evidence))
+        return [_as_finding(found) for found in guard.inspect(evidence)]
     except Exception as error:  # noqa: BLE001 - a third party's guard may raise anything, and must not pass by it
         return [
             Finding(
@@ -268,3 +268,9 @@ def _inspect_one(guard: Guard, evidence: Evidence) -> list[Finding]:
                 advice="report it to the guard's author, or disable it in [guards]",
             )
         ]
+
+
+def _as_finding(found: object) -> Finding:
+    if not isinstance(found, Finding):
+        raise TypeError(f"it returned {type(found).__name__}, which is no finding")
+    return found

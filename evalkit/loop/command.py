@@ -21,7 +21,7 @@ __all__ = ["Command", "history_table"]
 _INSTRUCTIONS = "/evalkit/program.md"
 _HISTORY = "/evalkit/history.tsv"
 _TRANSCRIPT_KEPT = 8 << 20
-_MASKED = b"[secret]"
+_MASKED = "[secret]"
 _DESCRIPTION = 120
 
 
@@ -71,6 +71,7 @@ class Command:
             env={**self._secrets, "EVALKIT_EXPERIMENT": str(briefing.experiment)},
             limits=replace(self._limits, wall=min(self._limits.wall, briefing.wall)),
             network=self._settings.network,
+            hosts=self._settings.hosts,
             identity="proposer",
         )
         result = self._sandbox.start(job).wait()
@@ -78,14 +79,17 @@ class Command:
         transcript = self._masked(result)
         if result.outcome is not Outcome.OK:
             raise ProposalError(f"the proposer ended as {result.outcome}: {result.problem}", transcript=transcript)
-        return Proposal(description=_last_line(result) or self._settings.command[0], transcript=transcript)
+        last = _last_line(self._without_secrets(result.stdout.text()))
+        return Proposal(description=last or self._settings.command[0], transcript=transcript)
 
     def _masked(self, result: Result) -> bytes:
-        text = result.stdout.text().encode() + (b"\n--- standard error ---\n" if result.stderr.total else b"")
-        text += result.stderr.text().encode()
+        text = result.stdout.text() + ("\n--- standard error ---\n" if result.stderr.total else "")
+        return self._without_secrets(text + result.stderr.text()).encode()
+
+    def _without_secrets(self, text: str) -> str:
         for value in self._secrets.values():
-            if value:
-                text = text.replace(value.encode(), _MASKED)
+            if shown := os.fsencode(value).decode("utf-8", "backslashreplace"):
+                text = text.replace(shown, _MASKED)
         return text
 
 
@@ -105,9 +109,9 @@ def _fill(argument: str, filled: Mapping[str, str]) -> str:
     return argument
 
 
-def _last_line(result: Result) -> str:
+def _last_line(printed: str) -> str:
     """The last line that the command printed: what agents end with is what they did."""
-    lines = [line.strip() for line in result.stdout.text().splitlines() if line.strip()]
+    lines = [line.strip() for line in printed.splitlines() if line.strip()]
     return "".join(c for c in lines[-1] if c.isprintable())[:_DESCRIPTION] if lines else ""
 
 

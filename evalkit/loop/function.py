@@ -38,7 +38,7 @@ class Function:
         """
         try:
             returned = self._function(briefing)
-        except Exhausted:
+        except (Exhausted, ProposalError):
             raise
         except Exception as error:
             raise ProposalError(f"the proposer raised {type(error).__name__}: {error}") from error

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 from evalkit.errors import WorkspaceError
+from evalkit.ledger.canonical import canonical
 from evalkit.loop.history import past_of
 from evalkit.loop.instructions import instructions_for
 from evalkit.loop.proposing import Briefing, Exhausted, Past, Proposal, ProposalError, Proposer
@@ -160,7 +161,7 @@ class Session:
         )
         name = self._proposer.name
         try:
-            proposal = self._proposer.propose(briefing)
+            proposal = _checked(self._proposer.propose(briefing))
         except ProposalError as error:
             attempt = Attempt("", name, error.description or "no proposal", transcript=self._keep(error.transcript))
             return refuse(bench, attempt, Decision.ERROR, Reason.PROPOSER, error.message)
@@ -189,5 +190,21 @@ class Session:
         folder.mkdir(exist_ok=True)
         file = folder / f"{digest}.txt"
         if not file.exists():
-            file.write_bytes(transcript)
+            begun = file.with_suffix(".tmp")
+            begun.write_bytes(transcript)
+            begun.rename(file)  # there whole, or not at all
         return digest
+
+
+def _checked(proposal: Proposal) -> Proposal:
+    """The proposal, if the ledger can hold what it says of itself.
+
+    Raises:
+        ProposalError: its details are not plain JSON.
+    """
+    try:
+        canonical(dict(proposal.details))
+    except (TypeError, ValueError) as error:
+        problem = f"the proposal's details are not plain JSON: {error}"
+        raise ProposalError(problem, transcript=proposal.transcript, description=proposal.description) from error
+    return proposal

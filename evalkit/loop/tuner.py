@@ -6,9 +6,11 @@ a direction that was kept is tried again further on, one that made things worse 
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from libcst import ParserSyntaxError
@@ -26,6 +28,8 @@ _INNER_WEIGHT = 0.03
 _WEIGHT_AFTER = {"KEEP": 6.0, "INCONCLUSIVE": 1.5, "REJECT": 0.15, "ERROR": 0.05}
 _OPPOSITE_AFTER_WORSE = 1.6
 _SAME_TRIED = 0.02
+_LARGEST_SETTING = 1 << 53
+"""An integer above this is a mask, a hash or a key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +69,7 @@ class Tuner:
         chance = random.Random(f"{self._entropy}:{briefing.experiment}")  # noqa: S311 - a search, no secret
         move = chance.choices(moves, weights)[0]
         file = briefing.workspace / move.path
-        file.write_text(with_literal(file.read_text(encoding="utf-8"), move.literal.key, move.value), encoding="utf-8")
+        file.write_bytes(with_literal(_source(file), move.literal.key, move.value).encode())
         return Proposal(
             description=f"{move.path}: {move.literal.key} {_shown(move.literal.value)} → {_shown(move.value)}",
             details={"arm": move.arm, "value": move.value},
@@ -75,11 +79,11 @@ class Tuner:
         editable = Globs(briefing.editable)
         for file in sorted(briefing.workspace.rglob("*.py")):
             path = file.relative_to(briefing.workspace).as_posix()
-            if not editable.matches(path):
+            if not editable.matches(path) or not file.is_file():
                 continue
             try:
-                literals = find_literals(file.read_text(encoding="utf-8"))
-            except (UnicodeDecodeError, SyntaxError, ValueError, ParserSyntaxError):
+                literals = find_literals(_source(file))
+            except (SyntaxError, ValueError, ParserSyntaxError, RecursionError):
                 continue
             for literal in literals:
                 yield from _moves_of(path, literal)
@@ -96,6 +100,15 @@ class Tuner:
             * (_SAME_TRIED if (_site(move.arm), move.value) in tried else 1.0)
             for move in moves
         ]
+
+
+def _source(file: Path) -> str:
+    """The text with its line ends as they are, which ``read_text`` would change.
+
+    Raises:
+        UnicodeDecodeError: it is not UTF-8.
+    """
+    return file.read_bytes().decode("utf-8")
 
 
 def _site(arm: str) -> str:
@@ -119,9 +132,11 @@ def _moves_of(path: str, literal: Literal) -> Iterator[_Move]:
     if isinstance(value, bool):
         yield _Move(path, literal, "flip", not value)
         return
+    if isinstance(value, int) and value > _LARGEST_SETTING:
+        return
     for direction, factor in _FACTORS.items():
         changed = _scaled(value, factor)
-        if changed != value:
+        if changed != value and math.isfinite(changed):
             yield _Move(path, literal, direction, changed)
 
 
