@@ -32,7 +32,7 @@ def minimums(session: nox.Session) -> None:
     oldest += [
         line.replace(">=", "==") for extra in ("docker", "examples") for line in project["optional-dependencies"][extra]
     ]
-    session.install("-e", ".", *oldest, "hypothesis", "pytest", "pytest-xdist")
+    session.install("-e", ".", *oldest, "hypothesis", "pytest", "pytest-xdist", "online-fdr", "ville", "zstandard")
     session.run("pytest", "-m", "not slow", *session.posargs)
 
 
