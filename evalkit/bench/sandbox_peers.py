@@ -22,24 +22,25 @@ __all__ = ["peer_figures"]
 
 Command = Callable[[Sequence[str], Arena], list[str]]
 
-# Each prints OPEN when it got through.
+# Each says so when it got through.
 _ATTACKS = {
-    "read a file of the host": "open(os.environ['SECRET']).read(); print('OPEN')",
-    "TCP to a host service": "socket.create_connection(('127.0.0.1', int(os.environ['TCP4'])), 2); print('OPEN')",
-    "abstract unix socket": "socket.socket(1).connect('\\0' + os.environ['ABSTRACT']); print('OPEN')",
-    "vsock": "socket.socket(40, 1); print('OPEN')",
-    "io_uring": "r = libc.syscall(425, 4, ctypes.create_string_buffer(256)); r >= 0 and print('OPEN')",
-    "user namespace": "libc.unshare(0x10000000) == 0 and print('OPEN')",
-    "kernel keyring": "libc.syscall(248, b'user', b'probe', b'x', 1, -3) >= 0 and print('OPEN')",
-    "core_pattern": "os.close(os.open('/proc/sys/kernel/core_pattern', os.O_WRONLY)); print('OPEN')",
-    "write to /usr": "open('/usr/evalkit-peer', 'w').close(); os.unlink('/usr/evalkit-peer'); print('OPEN')",
-    "host processes": "os.kill(int(os.environ['NEIGHBOUR']), 0); print('OPEN')",
-    "1,000 processes": (
-        "[os.fork() or time.sleep(3) or os._exit(0) for _ in range(1000)]; print('OPEN', flush=True); os.killpg(0, 9)"
-    ),
-    "1 GiB of memory": "x = bytearray(1 << 30); x[::4096] = b'1' * len(x[::4096]); print('OPEN')",
+    "read a file of the host": "open(os.environ['SECRET']).read(); say()",
+    "TCP to a host service": "socket.create_connection(('127.0.0.1', int(os.environ['TCP4'])), 2); say()",
+    "abstract unix socket": "socket.socket(1).connect('\\0' + os.environ['ABSTRACT']); say()",
+    "vsock": "socket.socket(40, 1); say()",
+    "io_uring": "r = libc.syscall(425, 4, ctypes.create_string_buffer(256)); r >= 0 and say()",
+    "user namespace": "libc.unshare(0x10000000) == 0 and say()",
+    "kernel keyring": "libc.syscall(248, b'user', b'probe', b'x', 1, -3) >= 0 and say()",
+    "core_pattern": "os.close(os.open('/proc/sys/kernel/core_pattern', os.O_WRONLY)); say()",
+    "write to /usr": "open('/usr/evalkit-peer', 'w').close(); os.unlink('/usr/evalkit-peer'); say()",
+    "host processes": "os.kill(int(os.environ['NEIGHBOUR']), 0); say()",
+    "1,000 processes": ("[os.fork() or time.sleep(3) or os._exit(0) for _ in range(1000)]; say(); os.killpg(0, 9)"),
+    "1 GiB of memory": "x = bytearray(1 << 30); x[::4096] = b'1' * len(x[::4096]); say()",
 }
-_HEAD = "import ctypes, os, socket, time\nlibc = ctypes.CDLL(None)\ntry: {attack}\nexcept OSError: pass\nos._exit(0)"
+_HEAD = (
+    "import ctypes, os, socket, time\nsay = lambda: os.write(1, b'OPEN')\nlibc = ctypes.CDLL(None)\n"
+    "try: {attack}\nexcept OSError: pass\nos._exit(0)"
+)
 
 
 def peer_figures(tree: Path, repeats: int) -> list[dict[str, Any]]:

@@ -52,6 +52,8 @@ def supervise(shared: dict[str, Any], ids: list[int] | None, descriptor: int, ma
             failure = f"the supervisor failed: {type(error).__name__}: {error}"
             with contextlib.suppress(OSError):
                 control.send(json.dumps({"failure": failure}).encode())
+        finally:
+            end_children()  # nothing of a job may outlive its supervisor, however that one ends
 
 
 def _prepare_and_serve(
@@ -117,11 +119,15 @@ def _run(job: Given, stage: Stage | PlainStage, launcher: Launcher) -> tuple[dic
         listener = open_listener(spec["proxy_port"])
         socket.send_fds(job.control, [b"listening"], [listener.fileno()])
         listener.close()
+    started = time.monotonic()
     launched = launcher.go(spec, job, stage)
     sampler = Sampler([stage.watched[name] for name in sorted(stage.watched)])
-    reaper, watch = Reaper(launched.pid), Watch(spec, job.leaf, job.control, sampler)
+    reaper, watch = Reaper(launched.pid), Watch(spec, job.leaf, job.control, sampler, started)
     reason = watch.until_end(reaper)
-    reaper.rest(stage.end_rest if isinstance(stage, PlainStage) else end_children)
+    if isinstance(stage, PlainStage):
+        reaper.rest(stage.end_rest, namespace=False)
+    else:
+        reaper.rest(end_children, namespace=True)
     wall = time.monotonic() - watch.started
     for stream in job.streams:
         os.close(stream)

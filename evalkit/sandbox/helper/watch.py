@@ -23,11 +23,13 @@ _BETWEEN_KILLS = 0.0005
 class Watch:
     """The clocks of a job."""
 
-    def __init__(self, spec: dict[str, Any], leaf: counters.Leaf, control: socket.socket, sampler: Sampler) -> None:
+    def __init__(
+        self, spec: dict[str, Any], leaf: counters.Leaf, control: socket.socket, sampler: Sampler, started: float
+    ) -> None:
         self.sampler = sampler
         counted = any(kind in ("memory", "unified") for kind, _ in leaf)
         self._memory_limit: int = 0 if counted else spec["memory"]
-        self.started = time.monotonic()
+        self.started = started
         self._wall_end: float = self.started + spec["wall"]
         self._cpu_limit: float | None = spec["cpu"]
         self._leaf, self._control = leaf, control
@@ -129,15 +131,22 @@ class Reaper:
             self.status = status
         return ended
 
-    def rest(self, end_rest: Callable[[], None]) -> None:
+    def rest(self, end_rest: Callable[[], None], *, namespace: bool) -> None:
         """The outermost process has ended: until nobody is left, kill and reap.
 
-        A process namespace dies with its process 1, and that one dies with its parent, unless the job took it over (it
-        runs as the job's user) and told it not to; nothing survives SIGKILL.
+        Args:
+            end_rest: kills what is left, as far as it can be found.
+            namespace: whether the job had a process namespace. It dies with its process 1, and that one dies with its
+                parent, unless the job took it over (it runs as the job's user) and told it not to; nothing survives
+                SIGKILL, so one kill is enough. Elsewhere a process may have been born meanwhile.
         """
+        options = 0 if namespace else os.WNOHANG
+        if namespace:
+            self._take(self.main, 0)
+            end_rest()
         while True:
             try:
-                ended = self._take(-1, os.WNOHANG)
+                ended = self._take(-1, options)
             except ChildProcessError:
                 return
             if ended == 0:
