@@ -28,7 +28,7 @@ BACKENDS = {
 
 
 def open_sandbox(name: str = "auto", *, python: Path | None = None) -> Sandbox:
-    """Open an engine by name.
+    """Open an engine by name, and remove what killed runs of it left behind.
 
     Args:
         name: ``auto`` (bubblewrap on Linux), ``bubblewrap``, ``docker``, ``docker:RUNTIME`` (``docker:runsc`` for
@@ -47,6 +47,7 @@ def open_sandbox(name: str = "auto", *, python: Path | None = None) -> Sandbox:
     module, attribute = BACKENDS[base]
     factory = getattr(import_module(module), attribute)
     sandbox: Sandbox = factory(python=python, runtime=runtime) if base == "docker" else factory(python=python)
+    sandbox.sweep()
     return sandbox
 
 

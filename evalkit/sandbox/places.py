@@ -17,7 +17,7 @@ from evalkit.sandbox.helper.copying import copy_tree
 from evalkit.sandbox.helper.plain import remove_tree
 from evalkit.sandbox.interface import Job, SealedFile
 
-__all__ = ["JobPlace", "sweep_places"]
+__all__ = ["JobPlace", "remove_group", "sweep_places"]
 
 _PREFIX = "evalkit-"
 _V1 = ("memory", "pids", "cpuacct")

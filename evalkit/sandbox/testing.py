@@ -18,6 +18,7 @@ from evalkit.errors import SandboxUnavailable
 from evalkit.sandbox import open_sandbox
 from evalkit.sandbox.docker import connect
 from evalkit.sandbox.interface import Job, Outcome, Sandbox
+from evalkit.sandbox.places import remove_group
 
 __all__ = ["open_for_test", "private_docker", "reachable_python", "required"]
 
@@ -77,6 +78,7 @@ def private_docker() -> Iterator[None]:
         with Path(folder, "log").open("wb") as log:
             daemon = subprocess.Popen([program, "-H", host, *places, *_PRIVATE], stdout=log, stderr=log)
         before = os.environ.get("DOCKER_HOST")
+        groups = _docker_groups()
         os.environ["DOCKER_HOST"] = host
         try:
             _await(daemon, Path(folder, "log"))
@@ -86,6 +88,12 @@ def private_docker() -> Iterator[None]:
             daemon.terminate()
             daemon.wait()
             _unmount_below(folder)
+            for group in _docker_groups() - groups:
+                remove_group(group)
+
+
+def _docker_groups() -> set[Path]:
+    return set(Path("/sys/fs/cgroup").glob("*/docker"))
 
 
 def _await(daemon: subprocess.Popen[bytes], log: Path) -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from evalkit.sandbox import open_sandbox
+from evalkit.sandbox.cgroups import owner_tag
 from evalkit.sandbox.interface import Job, Limits
 from evalkit.sandbox.redteam.processes import marked_processes
 
@@ -58,6 +60,21 @@ def test_after_a_killed_runner_and_a_new_start(engine, tmp_path):
         time.sleep(0.02)
     assert not marked_processes(mark)
     assert not ours(runner.pid)
+
+
+def test_opening_an_engine_sweeps():
+    group = Path("/sys/fs/cgroup/pids")
+    own = [line.split(":")[2] for line in Path("/proc/self/cgroup").read_text().splitlines() if ":pids:" in line]
+    if os.geteuid() != 0 or not own:
+        pytest.skip("needs root and cgroup v1")
+    namespace, pid, start = owner_tag().split("-")
+    left = group / own[0].lstrip("/") / f"evalkit-{namespace}-{pid}-{int(start) + 1}-0"
+    left.mkdir()
+    sleeper = subprocess.Popen(["/usr/bin/sleep", "60"])
+    (left / "cgroup.procs").write_text(str(sleeper.pid))
+    open_sandbox("bubblewrap").close()
+    assert sleeper.wait() == -signal.SIGKILL
+    assert not left.exists()
 
 
 @pytest.mark.parametrize("engine", ENGINES, indirect=True)

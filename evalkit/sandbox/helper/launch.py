@@ -74,11 +74,12 @@ class Launcher:
     def __init__(self, shared: dict[str, Any], ids: list[int] | None) -> None:
         self._shared = shared
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        supervisor = os.getpid()
         self._pid = os.fork()
         if self._pid == 0:
             self._socket.close()
             try:
-                _await(theirs, shared, ids)
+                _await(theirs, shared, ids, supervisor)
             finally:
                 os._exit(_FAILED)
         theirs.close()
@@ -162,7 +163,7 @@ def _options(
     return b"".join(os.fsencode(option) + b"\0" for option in options)
 
 
-def _await(orders: socket.socket, shared: dict[str, Any], ids: list[int] | None) -> None:
+def _await(orders: socket.socket, shared: dict[str, Any], ids: list[int] | None, supervisor: int) -> None:
     """Wait for the job, then turn this process into it; never returns normally."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
@@ -184,6 +185,8 @@ def _await(orders: socket.socket, shared: dict[str, Any], ids: list[int] | None)
         os.setresuid(uid, uid, uid)
     kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
     kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != supervisor:
+        return  # it died before that was set, and nobody would ever be told
     _place(received[:head])
     if shared["confinement"] == "bubblewrap":
         program = shared["program"]
