@@ -37,6 +37,11 @@ _OWN = {
     "replay": "Decide an experiment again from its record.",
     "report": "The run as one HTML page.",
 }
+_GUESTS = {
+    "scan": "Guards on a diff, a commit range or a pipe; nothing is run.",
+    "doctor": "Attack the contract with known-bad candidates: what would have been kept?",
+}
+"""One-line summaries of the commands that ``guards`` brings, so that the help page need not load them."""
 _GROUP = "evalkit.commands"
 
 
@@ -60,7 +65,7 @@ class _Commands(click.Group):
         return point.load() if point else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        rows = [(name, _OWN.get(name) or _summary(name)) for name in self.list_commands(ctx)]
+        rows = [(name, _OWN.get(name) or _GUESTS.get(name) or _summary(name)) for name in self.list_commands(ctx)]
         if rows:
             with formatter.section("Commands"):
                 formatter.write_dl(rows)

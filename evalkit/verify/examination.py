@@ -228,6 +228,8 @@ class _Examination:
             read_old=reader(self._incumbent, old),
             read_new=reader(self._attempt.candidate, new),
             trials=tuple(self._trials),
+            history=tuple(self._bench.history),
+            vault=self._bench.vault_files if self._bench.contract.splits.vault else None,
         )
         return inspect_all(self._bench.guards, evidence, today=datetime.now(UTC).date())
 

@@ -10,6 +10,7 @@ The records of a run, in the order in which they are written::
     decided     the verdict
     kept        the commit that a KEEP becomes, before the branch moves
     estimated   what the keep is worth on fresh pairs, and the new incumbent's baseline
+    rolled-back a keep turned out to have lost something: the commit without it, before the branch moves
 """
 
 from __future__ import annotations
@@ -115,6 +116,13 @@ class Runbook:
             confirm_split=contract.splits.confirm,
         )
 
+    def exhausted(self, contract: Contract) -> tuple[str, ...]:
+        """The guarded metrics whose margin against the anchor is used up; empty before calibration."""
+        if not self.calibrated:
+            return ()
+        rules = (self._metric_rule(metric) for metric in contract.guarded)
+        return tuple(rule.name for rule in rules if rule.margin is not None and rule.spent >= rule.margin)
+
     def _reserve(self) -> tuple[int, float, int]:
         """Place, level and keeps so far of the next confirmation."""
         budget = RunLevel.restore({**self.budget, "open": {}, "settled": self.settled})
@@ -207,6 +215,19 @@ def _estimated(book: Runbook, body: Mapping[str, Any]) -> Runbook:
     return replace(book, unestimated=None, baseline=_baseline(body["baseline"]), spent=dict(body["spent"]))
 
 
+def _rolled_back(book: Runbook, body: Mapping[str, Any]) -> Runbook:
+    return replace(
+        book,
+        incumbent=body["tree"],
+        head_commit=body["commit"],
+        spent=dict(body["spent"]),
+        calibration=(),
+        baseline=None,
+        unkept=None,
+        unestimated=None,
+    )
+
+
 def _baseline(plain: Mapping[str, float] | None) -> Baseline | None:
     return Baseline.from_dict(plain) if plain else None
 
@@ -220,4 +241,5 @@ _FOLDS = {
     "decided": _decided,
     "kept": _kept,
     "estimated": _estimated,
+    "rolled-back": _rolled_back,
 }

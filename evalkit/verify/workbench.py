@@ -31,6 +31,19 @@ __all__ = ["Workbench", "set_aside", "state_folder", "vault_digest", "vault_fold
 
 _IGNORE_ITSELF = "*\n"
 _HASH_BLOCK = 1 << 20
+_CHECKED_FILE = 64 << 20
+"""Vault files beyond this are not compared with changes; splits of text are far smaller."""
+
+
+def _remembered(verdict: Mapping[str, Any]) -> dict[str, Any]:
+    found = [{"rule": finding["rule"]} for finding in verdict["findings"]]
+    return {
+        "experiment": verdict["experiment"],
+        "decision": verdict["decision"],
+        "effect": verdict["effect"],
+        "findings": found,
+        "estimate": None,
+    }
 
 
 def state_folder(contract: Contract) -> Path:
@@ -53,7 +66,7 @@ def _make_state(folder: Path) -> None:
         ) from error
 
 
-_LASTING = ("opened", "calibrated", "decided", "kept", "estimated")
+_LASTING = ("opened", "calibrated", "decided", "kept", "estimated", "rolled-back")
 
 
 def _state_records(ledger: Ledger) -> Iterator[Record]:
@@ -84,6 +97,7 @@ class Workbench:
         sandbox: where trials run.
         guards: installed and not disabled.
         book: where the run stands.
+        history: of each decided experiment what guards look at: decision, effect, rules found, worth on fresh pairs.
     """
 
     def __init__(self, contract: Contract, state: Path, ledger: Ledger, store: Store, sandbox: Sandbox) -> None:
@@ -94,6 +108,7 @@ class Workbench:
         self.sandbox = sandbox
         self.guards: tuple[Guard, ...] = find_guards(contract.guards)
         self.book = Runbook()
+        self.history: list[dict[str, Any]] = []
         self.listeners: list[Callable[[str, Mapping[str, Any]], None]] = []
         self._closing = ExitStack()
         self._pairing: Pairing | None = None
@@ -133,7 +148,8 @@ class Workbench:
             if sandbox is None:
                 closing.callback(box.close)
             bench = cls(contract, folder, ledger, store, box)
-            bench.book = Runbook.of(_state_records(ledger))
+            for record in _state_records(ledger):
+                bench._fold(record.kind, record.body)
             bench._begin(revision, branch, expected_tests)
             bench._closing = closing.pop_all()
             return bench
@@ -153,9 +169,24 @@ class Workbench:
     def record(self, kind: str, body: Mapping[str, Any]) -> None:
         """Write a record, wait until it is on disk, and only then believe it."""
         self.ledger.append(kind, body)
-        self.book = self.book.after(kind, body)
+        self._fold(kind, body)
         for listener in self.listeners:
             listener(kind, body)
+
+    def _fold(self, kind: str, body: Mapping[str, Any]) -> None:
+        self.book = self.book.after(kind, body)
+        if kind == "decided":
+            self.history.append(_remembered(body))
+        elif kind == "estimated" and self.history:
+            found = body["effects"].get(self.contract.objective.name)
+            self.history[-1]["estimate"] = {"mean": found["effect"]} if found else None
+
+    def vault_files(self) -> Iterator[tuple[str, bytes]]:
+        """Names (``confirm/cases.json``) and bytes of the vault's files, for trusted checks only."""
+        folder = vault_folder(self.contract)
+        for file in sorted(folder.rglob("*")) if folder else ():
+            if file.is_file() and file.stat().st_size <= _CHECKED_FILE:
+                yield file.relative_to(folder or file).as_posix(), file.read_bytes()
 
     def decided_before(self, candidate: str, incumbent: str) -> int | None:
         """The experiment that finally decided this very change, or None; what was inconclusive may be tried again."""
