@@ -32,6 +32,7 @@ from __future__ import annotations
 __all__ = [
     "DEFAULT_GRID",
     "DEFAULT_PRIOR_DF",
+    "EARLY_PRIOR_SCALE",
     "Evidence",
     "ModeratedT",
     "RatioEvidence",
@@ -47,6 +48,13 @@ if TYPE_CHECKING:
 
 DEFAULT_GRID = (0.35, 0.7, 1.4, 2.8)
 DEFAULT_PRIOR_DF = 3.0
+EARLY_PRIOR_SCALE = 3.0
+"""Prior sd of the intervals that are shown, in noise sds.
+
+With few degrees of freedom the likelihood ratio of any effect is bounded by ``(1+nκ²)^((ν0+n−1)/2)``. At κ = 1 that is
+below 20 for one and two pairs, so that nothing is excluded; at κ = 3 every n excludes something, and from twelve pairs
+on the interval is a tenth wider.
+"""
 _LARGEST = 1e100
 """Standardised differences are cut here: the evidence is already flat, and their squares must not overflow."""
 

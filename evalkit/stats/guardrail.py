@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from evalkit.stats.diagnostics import diagnose
-from evalkit.stats.evidence import DEFAULT_GRID, DEFAULT_PRIOR_DF, ModeratedT
+from evalkit.stats.evidence import DEFAULT_GRID, DEFAULT_PRIOR_DF, EARLY_PRIOR_SCALE, ModeratedT
 from evalkit.stats.protocols import Decision, Outcome, bounds
 
 if TYPE_CHECKING:
@@ -114,7 +114,14 @@ class GuardrailTest:
         # A margin far above the noise needs bold bets to be settled in few pairs, one far below needs patience.
         ratio = max(self._budget.left / noise.pilot_sd, 0.1)
         grid = (*DEFAULT_GRID, ratio)
-        return ModeratedT(noise.pilot_sd, noise.pilot_df, grid, null=-self._budget.left, prior_df=prior_df)
+        return ModeratedT(
+            noise.pilot_sd,
+            noise.pilot_df,
+            grid,
+            null=-self._budget.left,
+            prior_df=prior_df,
+            prior_scale=EARLY_PRIOR_SCALE,
+        )
 
     def observe(self, candidate: float, incumbent: float) -> None:
         """Takes one confirm pair of the guarded metric, oriented so that larger is better.

@@ -12,7 +12,7 @@ import math
 from typing import TYPE_CHECKING
 
 from evalkit.stats.diagnostics import diagnose
-from evalkit.stats.evidence import ModeratedT
+from evalkit.stats.evidence import EARLY_PRIOR_SCALE, ModeratedT
 from evalkit.stats.exact import ExactTest
 from evalkit.stats.futility import is_futile
 from evalkit.stats.noise import lag_products
@@ -84,6 +84,7 @@ class ScalarTest:
             null=null,
             prior_df=policy.prior_df,
             weights=policy.weights,
+            prior_scale=EARLY_PRIOR_SCALE,
         )
         self._found: tuple[Diagnostic, ...] = ()
 

@@ -12,7 +12,7 @@ from scipy import integrate, special, stats
 
 from evalkit.stats.bounded import BettingEvidence
 from evalkit.stats.discrete import BinaryEvidence, sign_flip_p_value
-from evalkit.stats.evidence import Evidence, ModeratedT, RatioEvidence, normal_mixture_width
+from evalkit.stats.evidence import EARLY_PRIOR_SCALE, Evidence, ModeratedT, RatioEvidence, normal_mixture_width
 from evalkit.stats.percase import ClusteredEvidence, PerCaseEvidence, cluster_means, shared_seed_effect
 from evalkit.stats.special import beta_regularized, f_survival, student_quantile, student_survival
 
@@ -286,3 +286,29 @@ def test_special_functions_agree_with_scipy():
         assert f_survival(f, a, b) == pytest.approx(stats.f.sf(f, a, b), rel=1e-8, abs=1e-250)
     for p, df in itertools.product((0.5, 0.2, 0.025, 1e-4), (1.0, 4.0, 30.0, 400.0)):
         assert student_quantile(p, df) == pytest.approx(stats.t.isf(p, df), rel=1e-9, abs=1e-12)
+
+
+@pytest.mark.parametrize("pairs", [1, 2, 3])
+def test_the_interval_that_is_shown_is_bounded_from_the_first_pair_on(pairs):
+    evidence = ModeratedT(1.0, 20.0, prior_scale=EARLY_PRIOR_SCALE)
+    for _ in range(pairs):
+        evidence.update(8.0)
+    low, high = evidence.interval()
+    assert math.isfinite(low)
+    assert low < 8.0 < high
+
+
+@pytest.mark.parametrize("df", [3, 20])
+def test_the_interval_that_is_shown_covers_at_every_stopping_time(df):
+    rng = np.random.default_rng(5)
+    missed = 0
+    for _ in range(400):
+        pilot = math.sqrt(np.mean(rng.normal(size=df) ** 2))
+        evidence = ModeratedT(pilot, df, prior_scale=EARLY_PRIOR_SCALE)
+        for x in rng.normal(size=30):
+            evidence.update(2.0 + x)
+            low, high = evidence.interval()
+            if not low <= 2.0 <= high:
+                missed += 1
+                break
+    assert missed <= 20
