@@ -8,8 +8,10 @@ import os
 import random
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +20,7 @@ from unittest import mock
 
 import pytest
 
+from evalkit.cli.main import main
 from evalkit.contract import Contract
 from evalkit.errors import SandboxUnavailable
 from evalkit.measure.testing import Said, StubSandbox
@@ -119,8 +122,9 @@ class Tiny:
     def candidate_with(self, solve: str) -> Path:
         digest = hashlib.sha256(solve.encode()).hexdigest()[:10]
         target = self.top.parent / f"candidate-{digest}"
-        if not target.exists():
-            shutil.copytree(self.folder, target, ignore=shutil.ignore_patterns(".git", ".evalkit"))
+        target.mkdir(exist_ok=True)
+        for name in ("evalkit.toml", "score.py"):
+            shutil.copy(self.folder / name, target / name)
         (target / "solve.py").write_text(solve, encoding="utf-8")
         return target
 
@@ -159,6 +163,7 @@ def make_tiny(tmp_path: Path) -> Callable[..., Tiny]:
     """Makes a repository with the tiny task at its top, or in a subfolder of it."""
 
     def make(*, subfolder: str = "", contract: str = CONTRACT, solve: str = SOLVE, score: str = SCORE) -> Tiny:
+        """Makes a repository with the tiny task at its top, or in a subfolder of it."""
         top = tmp_path / "user"
         tiny = Tiny(top / subfolder if subfolder else top, top)
         tiny.folder.mkdir(parents=True)
@@ -256,25 +261,67 @@ class Ran:
 
 
 @pytest.fixture
-def evalkit(tiny: Tiny) -> Callable[..., Ran]:
-    """Runs ``evalkit ARGUMENTS`` as a user would, in the tiny task's folder."""
+def evalkit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], no_syncing: None
+) -> Callable[..., Ran]:
+    """Runs ``evalkit ARGUMENTS`` in a folder (by default the tiny task's), in this process: starting one costs more."""
+    monkeypatch.delenv("EVALKIT_STATE", raising=False)
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
 
-    def run(
-        *arguments: object, folder: Path | None = None, env: dict[str, str] | None = None, code: int | None = None
-    ) -> Ran:
-        done = subprocess.run(
-            [sys.executable, "-m", "evalkit", *map(str, arguments)],
-            cwd=folder or tiny.folder,
-            env=quiet_git({**os.environ, **(env or {})})
-            | {k: v for k, v in (env or {}).items() if k == "EVALKIT_STATE"},
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        ran = Ran(done.returncode, done.stdout, done.stderr)
-        assert "Traceback" not in ran.err, ran.err
+    def run(*arguments: object, folder: Path | None = None, code: int | None = None) -> Ran:
+        monkeypatch.chdir(folder or tmp_path / "user")
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main([str(argument) for argument in arguments])
+        told = capfd.readouterr()
+        ran = Ran(int(ended.value.code or 0), told.out, told.err)
         assert code is None or ran.code == code, f"exit code {ran.code}\n{ran.out}\n{ran.err}"
         return ran
 
     return run
+
+
+@dataclass(frozen=True)
+class Running:
+    """``evalkit ARGUMENTS`` as a process of its own, with what it starts."""
+
+    process: subprocess.Popen[str]
+
+    def until(self, ledger: Path, records: int) -> None:
+        """Wait until its ledger holds so many records: it is under way then."""
+        while not ledger.exists() or ledger.read_bytes().count(b"\n") < records:
+            assert self.process.poll() is None, self.process.communicate()
+            time.sleep(0.02)
+
+    def signal(self, number: int) -> Ran:
+        """Send a signal to everybody, as a terminal would, and wait."""
+        os.killpg(self.process.pid, number)
+        out, err = self.process.communicate(timeout=60)
+        return Ran(self.process.returncode, out, err)
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., Running]]:
+    """Starts ``evalkit ARGUMENTS`` in a folder; whatever still runs at the end is killed."""
+    started: list[Running] = []
+
+    def begin(folder: Path, *arguments: object) -> Running:
+        running = Running(
+            subprocess.Popen(
+                [sys.executable, "-m", "evalkit", *map(str, arguments)],
+                cwd=folder,
+                env=quiet_git({**os.environ}),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                start_new_session=True,
+            )
+        )
+        started.append(running)
+        return running
+
+    yield begin
+    for running in started:
+        if running.process.poll() is None:
+            running.signal(signal.SIGKILL)

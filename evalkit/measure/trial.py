@@ -343,13 +343,10 @@ def _ended(job: Running) -> Result:
 
 
 def _abandon(*jobs: Running | None) -> None:
-    """End jobs that nobody will look at any more."""
+    """End jobs that nobody will look at any more, without waiting: an interrupt may have come out of a wait."""
     for job in jobs:
         if job:
             job.kill()
-    for job in jobs:
-        if job:
-            job.wait().close()
 
 
 def _placed(artifacts: Mapping[str, SealedFile]) -> dict[str, bytes | SealedFile]:
