@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,21 +13,32 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from evalkit.cli.common import contract_options, end, load, print_json
+from evalkit.errors import UsageError
 
 if TYPE_CHECKING:
     from evalkit.verify.workbench import Workbench
+    from evalkit.watch.bisect import Finding
+    from evalkit.watch.lineage import Step
     from evalkit.watch.series import Change, Series
     from evalkit.watch.visit import MetricVisit, Visit
 
 __all__ = ["command"]
 
 _CLEAN, _LOST = 0, 1
+_NOTHING_KEPT = "nothing was kept yet, so head is the anchor"
 
 
 @click.command(name="watch")
 @contract_options
 @click.option("--series", type=click.Path(path_type=Path, exists=True), help="Change points of a file instead.")
 @click.option("--find/--no-find", default=True, show_default=True, help="On an alarm, bisect over the keeps.")
+@click.option(
+    "--rollback",
+    is_flag=False,
+    flag_value="soft",
+    type=click.Choice(["soft", "hard"]),
+    help="Take the keep that is found out of head, as a commit. hard: if need be with the keeps after it.",
+)
 @click.option("--threshold", type=click.FloatRange(min=10), help="Visits between false alarms. Default: 1000.")
 @click.option("--every", type=click.IntRange(min=1), help="Do nothing unless so many keeps came since the last visit.")
 def command(
@@ -35,6 +47,7 @@ def command(
     as_json: bool,
     series: Path | None,
     find: bool,
+    rollback: str | None,
     threshold: float | None,
     every: int | None,
 ) -> None:
@@ -43,13 +56,19 @@ def command(
     Each call is a visit: a few pairs of head and anchor side by side, more only while the evidence grows. State is in
     the ledger, so a cron job needs nothing else. Ends with 0 when nothing is lost and 1 on an alarm.
 
+    --rollback takes the keep that the search names out of head: one more commit on the branch of keeps, never on what
+    you have checked out. Where later keeps build on it, nothing is done unless you say --rollback=hard.
+
     With --series FILE: CSV, JSON lines, pytest-benchmark or asv results; prints where they change. That is a diagnosis
     (a raw series can't tell the code from the machine), so it ends with 0 whatever it finds.
     """
     if series is not None:
         _series(series, as_json=as_json)
         return
-    end(_visit(file, profile, find=find, threshold=threshold, every=every, as_json=as_json))
+    if rollback and not find:
+        raise UsageError("--rollback needs the search that --no-find leaves out", "leave one of the two out")
+    wanted = _Wanted(find=find, rollback=rollback, threshold=threshold, every=every, as_json=as_json)
+    end(_visit(file, profile, wanted))
 
 
 def _series(path: Path, *, as_json: bool) -> None:
@@ -83,33 +102,82 @@ def _say_series(series: Series, points: tuple[Change, ...]) -> None:
         click.echo(f"  point {point.index + 1}{when}{where}: {level}, by {' and '.join(point.methods)}{sure}")
 
 
-def _visit(
-    file: Path | None, profile: str, *, find: bool, threshold: float | None, every: int | None, as_json: bool
-) -> int:
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What the options ask for."""
+
+    find: bool
+    rollback: str | None
+    threshold: float | None
+    every: int | None
+    as_json: bool
+
+
+def _visit(file: Path | None, profile: str, wanted: _Wanted) -> int:
     from evalkit.verify.workbench import Workbench  # noqa: PLC0415 - loads late
     from evalkit.watch.drift import DriftPolicy  # noqa: PLC0415
     from evalkit.watch.visit import visit  # noqa: PLC0415
 
-    policy = DriftPolicy() if threshold is None else DriftPolicy(threshold=threshold)
+    policy = DriftPolicy() if wanted.threshold is None else DriftPolicy(threshold=wanted.threshold)
     with Workbench.open(load(file, profile)) as bench:
-        if every is not None and not _due(bench, every):
-            _print(as_json, {"skipped": True}, f"fewer than {every} keeps since the last visit; nothing to do")
+        if wanted.every is not None and not _due(bench, wanted.every):
+            text = f"fewer than {wanted.every} keeps since the last visit; nothing to do"
+            _print(wanted.as_json, {"skipped": True}, text)
             return _CLEAN
-        done = visit(bench, policy=policy, progress=None if as_json else _progress("visit"))
-        document = _visit_document(done)
-        lines = _visit_lines(done)
-        if find:
-            for alarm in done.alarms:
-                found, told = _find(bench, alarm, quiet=as_json)
-                document.setdefault("found", []).append(found)
-                lines += told
-    _print(as_json, document, "\n".join(lines))
+        done = visit(bench, policy=policy, progress=None if wanted.as_json else _progress("visit"))
+        document, lines = _visit_document(done), _visit_lines(done)
+        if wanted.find:
+            _follow(bench, done, wanted, document, lines)
+    _print(wanted.as_json, document, "\n".join(lines))
     return _LOST if done.alarms or done.broken else _CLEAN
 
 
+def _follow(bench: Workbench, done: Visit, wanted: _Wanted, document: dict[str, Any], lines: list[str]) -> None:
+    """Search for what raised each alarm, and roll it back; after a rollback head is another, so the rest waits."""
+    for alarm in done.alarms:
+        try:
+            found, told, finding, step = _find(bench, alarm, quiet=wanted.as_json)
+        except UsageError as error:  # a metric without noise needs no test; the alarm stays one
+            lines.append(f"{alarm.name}: {error.message}; {error.way_out}")
+            continue
+        document.setdefault("found", []).append(found)
+        lines += told
+        if wanted.rollback:
+            found["rollback"], told = _roll_back(bench, alarm, finding, step, wanted)
+            lines += told
+            if found["rollback"].get("commit"):
+                return
+
+
+def _roll_back(
+    bench: Workbench, alarm: MetricVisit, finding: Finding, step: Step, wanted: _Wanted
+) -> tuple[dict[str, Any], list[str]]:
+    from evalkit.watch.bisect import Outcome  # noqa: PLC0415 - loads late
+    from evalkit.watch.rollback import roll_back  # noqa: PLC0415
+
+    if finding.outcome is not Outcome.NAMED:
+        return {"refused": "no keep was named"}, ["not rolled back: no single keep was named"]
+    try:
+        progress = None if wanted.as_json else _progress("rollback")
+        done = roll_back(bench, step, hard=wanted.rollback == "hard", progress=progress)
+    except UsageError as error:
+        return {"refused": error.message}, [f"not rolled back: {error.message}", f"  {error.way_out}"]
+    found = done.effects[alarm.name]
+    gained = f": {alarm.name} {_change(alarm, found.effect)} against what head was" if found else ""
+    undone = ", ".join(str(number) for number in done.undone)
+    lines = [f"rolled back experiment {undone}; {done.branch} is at {done.commit[:12]} now{gained}"]
+    document = {"way": str(done.way), "undone": list(done.undone), "commit": done.commit, "branch": done.branch}
+    effects = {name: effect.to_dict() if effect else None for name, effect in done.effects.items()}
+    return {**document, "effects": effects}, lines
+
+
 def _due(bench: Workbench, every: int) -> bool:
+    """Enough keeps came since the last visit, or one that a guard asked to probe."""
+    from evalkit.watch.lineage import suspicious_since  # noqa: PLC0415 - loads late
+
     last = bench.ledger.latest("visited")
-    return bench.book.keeps - (int(last.body["keeps"]) if last else 0) >= every
+    enough = bench.book.keeps - (int(last.body["keeps"]) if last else 0) >= every
+    return enough or suspicious_since(bench, last.seq if last else 0)
 
 
 def _progress(what: str) -> Any:
@@ -152,7 +220,7 @@ def _visit_lines(done: Visit) -> list[str]:
     if done.broken:
         return [f"ALARM after {done.keeps} keeps: {done.broken}"]
     if not done.metrics:
-        return ["nothing was kept yet, so head is the anchor"]
+        return ["nothing that was kept stands, so head is the anchor" if done.keeps else _NOTHING_KEPT]
     lines = [_metric_line(metric, done.keeps) for metric in done.metrics]
     for metric in done.metrics:
         if metric.shift:
@@ -183,7 +251,7 @@ def _change(metric: MetricVisit, change: float) -> str:
     return f"×{math.exp(change):.3g}" if metric.scale == "log" else f"{change + 0.0:+.3g}".replace("-", "−")
 
 
-def _find(bench: Workbench, alarm: MetricVisit, *, quiet: bool) -> tuple[dict[str, Any], list[str]]:
+def _find(bench: Workbench, alarm: MetricVisit, *, quiet: bool) -> tuple[dict[str, Any], list[str], Finding, Step]:
     """Bisect after an alarm; the predicted cost is printed before anything is measured."""
     from dataclasses import asdict  # noqa: PLC0415
 
@@ -202,4 +270,5 @@ def _find(bench: Workbench, alarm: MetricVisit, *, quiet: bool) -> tuple[dict[st
         "gradual": f"no single keep lost it; about half was gone by {name}",
         "undecided": f"most likely {name}, but the pairs allowed did not settle it",
     }
-    return document, [f"{words[finding.outcome.value]} ({finding.decisions} tests, {finding.pairs} pairs)"]
+    told = f"{words[finding.outcome.value]} ({finding.decisions} tests, {finding.pairs} pairs)"
+    return document, [told], finding, kept

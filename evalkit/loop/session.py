@@ -9,7 +9,7 @@ import hashlib
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -87,7 +87,7 @@ class Session:
         self._history: list[Past] = [past_of(record.body) for record in bench.ledger.records("decided")]
 
     def run(self, limits: Limits) -> str:
-        """Run until a limit is reached or the proposer has nothing more; says which, in one sentence."""
+        """Run until a limit is reached, a margin is spent or the proposer has nothing more; one sentence says which."""
         started = self._clock()
         self.prepare()
         while True:
@@ -95,6 +95,8 @@ class Session:
                 return f"{limits.experiments} experiments are done"
             if limits.seconds is not None and self._clock() - started >= limits.seconds:
                 return f"{limits.seconds:g} seconds are used up"
+            if spent := self._bench.book.exhausted(self._bench.contract):
+                return _spent(spent)
             try:
                 self.step()
             except Exhausted as reason:
@@ -194,6 +196,16 @@ class Session:
             begun.write_bytes(transcript)
             begun.rename(file)  # there whole, or not at all
         return digest
+
+
+def _spent(names: Sequence[str]) -> str:
+    """Why there is no use in going on, and what to do."""
+    named = " and ".join(repr(name) for name in names)
+    margins = "margin of" if len(names) == 1 else "margins of"
+    return (
+        f"the {margins} {named} against the anchor is spent: keeps have lost all that may be lost; "
+        "`evalkit watch --rollback` looks for the keep that cost most, --restart accepts head as the new anchor"
+    )
 
 
 def _checked(proposal: Proposal) -> Proposal:

@@ -24,6 +24,7 @@ from evalkit.stats.noise import Noise, pooled
 from evalkit.stats.online import RunLevel
 from evalkit.stats.screen import Baseline
 from evalkit.verify.rules import MetricRule, Rules, margin_on_scale, min_effect_on_scale, policy_of, scale_of
+from evalkit.verify.units import Units
 
 __all__ = ["RecordLike", "Runbook"]
 
@@ -54,6 +55,7 @@ class Runbook:
         noise: by metric, in oriented units on the metric's scale; empty before calibration.
         anchor_values: by metric, the anchor's mean in the metric's own unit.
         spent: by guarded metric, how much of its margin is used (on its scale).
+        units: what is one unit of evidence for the objective, and why.
         baseline: incumbent values for single screens.
         budget: of errors: rule, alpha and how many confirmations it is planned for.
         settled: how confirmations ended: index, level, keeps before, kept, log of the e-process.
@@ -74,6 +76,7 @@ class Runbook:
     noise: Mapping[str, Noise] = field(default_factory=dict)
     anchor_values: Mapping[str, float] = field(default_factory=dict)
     spent: Mapping[str, float] = field(default_factory=dict)
+    units: Units = field(default_factory=Units)
     baseline: Baseline | None = None
     budget: Mapping[str, Any] = field(default_factory=dict)
     settled: tuple[tuple[int, float, int, bool, float], ...] = ()
@@ -109,7 +112,7 @@ class Runbook:
             level=level,
             index=index,
             keeps_before=keeps,
-            objective=self._metric_rule(contract.objective),
+            objective=replace(self._metric_rule(contract.objective), evidence=self.units.kind, why=self.units.why),
             guarded=tuple(self._metric_rule(metric) for metric in contract.guarded),
             baseline=self.baseline,
             screen_split=contract.splits.screen,
@@ -167,6 +170,7 @@ def _calibrated(book: Runbook, body: Mapping[str, Any]) -> Runbook:
         calibration=(),
         noise={name: Noise.from_dict(noise) for name, noise in body["noise"].items()},
         anchor_values=book.anchor_values or dict(body["values"]),
+        units=Units.from_json(body.get("evidence")),
         baseline=_baseline(body["baseline"]),
     )
 

@@ -20,6 +20,7 @@ from evalkit.verify.rules import NotOnScaleError, Scale, margin_on_scale, orient
 from evalkit.verify.workbench import Workbench
 from evalkit.watch.bisect import Bisection, Cost, Finding, predict_cost
 from evalkit.watch.drift import DriftPolicy, DriftWatch, VisitReport, environment_shift
+from evalkit.watch.lineage import ROLLED_BACK, lineage, pointed_at
 from evalkit.watch.slices import Slice, worse_slices
 
 __all__ = ["MetricVisit", "Suspects", "Visit", "find_keep", "suspects", "visit"]
@@ -133,7 +134,7 @@ def visit(bench: Workbench, *, policy: DriftPolicy | None = None, progress: _Pro
     changed = _environment_changes(bench, past)
     if book.incumbent == book.anchor:
         return Visit(book.keeps, (), changed)
-    earlier = past[-1]["metrics"] if past else {}
+    earlier = _latest_state(bench)
     watched = [_Watched(metric, bench, rules, earlier.get(metric.name)) for metric in bench.contract.metrics]
     pairs, broken = _measure(bench, watched, rules, progress)
     if broken:
@@ -143,6 +144,15 @@ def visit(bench: Workbench, *, policy: DriftPolicy | None = None, progress: _Pro
     done = tuple(_metric_visit(item, pairs, past) for item in watched)
     bench.record(_RECORD, _body(bench, watched, done, pairs))
     return Visit(book.keeps, done, changed)
+
+
+def _latest_state(bench: Workbench) -> Mapping[str, Any]:
+    """By metric, what the last visit left; nothing after a rollback: what is gone from head counts no more."""
+    latest, rolled = bench.ledger.latest(_RECORD), bench.ledger.latest(ROLLED_BACK)
+    if latest is None or (rolled is not None and rolled.seq > latest.seq):
+        return {}
+    metrics: Mapping[str, Any] = latest.body["metrics"]
+    return metrics
 
 
 def _measure(
@@ -234,10 +244,11 @@ class Suspects:
 
     Attributes:
         metric: that lost it.
-        bodies: ``kept`` records, in order.
-        trees: the anchor, then that of each keep.
+        bodies: the steps from the anchor to head, see :func:`evalkit.watch.lineage.lineage`.
+        trees: the anchor, then that of each step.
         loss: estimated, on the metric's scale.
         cost: predicted.
+        first: step to look at first, from 1, because a guard asked to probe its change; None for the middle.
     """
 
     metric: str
@@ -245,6 +256,7 @@ class Suspects:
     trees: tuple[str, ...]
     loss: float
     cost: Cost
+    first: int | None = None
 
 
 def suspects(bench: Workbench, alarm: MetricVisit) -> Suspects:
@@ -256,16 +268,17 @@ def suspects(bench: Workbench, alarm: MetricVisit) -> Suspects:
     noise = bench.book.noise[alarm.name]
     if not noise.pilot_sd > 0:
         raise UsageError(f"{alarm.name!r} has no noise to test against", "compare its values keep by keep")
-    bodies = tuple(record.body for record in bench.ledger.records("kept"))
+    bodies = lineage(bench)
     trees = (bench.book.anchor, *(body["tree"] for body in bodies))
     loss = max(-alarm.report.change, noise.pilot_sd / 4)
-    return Suspects(alarm.name, bodies, trees, loss, predict_cost(len(bodies), loss, noise.pilot_sd))
+    cost = predict_cost(len(bodies), loss, noise.pilot_sd)
+    return Suspects(alarm.name, bodies, trees, loss, cost, pointed_at(bench, bodies))
 
 
 def find_keep(
     bench: Workbench, among: Suspects, *, progress: _Progress | None = None
 ) -> tuple[Finding, Mapping[str, Any]]:
-    """Bisect; returns what was found and the ``kept`` record that it points at.
+    """Bisect; returns what was found and the step that it points at.
 
     Args:
         bench: the open run.
@@ -276,7 +289,7 @@ def find_keep(
         TrialError: a tree that was kept has no value any more.
     """
     metric = next(metric for metric in bench.contract.metrics if metric.name == among.metric)
-    search = Bisection(len(among.bodies), among.loss, bench.book.noise[among.metric])
+    search = Bisection(len(among.bodies), among.loss, bench.book.noise[among.metric], first=among.first)
     invalid = 0
     while (asked := search.next()) is not None:
         if progress:

@@ -31,7 +31,7 @@ class Ledger:
         self.items = []
 
     def records(self, kind=None, start=0):
-        return iter([item for item in self.items if kind in {None, item.kind}])
+        return iter([item for item in self.items if kind in {None, item.kind} and item.seq >= start])
 
     def latest(self, kind):
         return next((item for item in reversed(self.items) if item.kind == kind), None)
@@ -66,7 +66,8 @@ class Bench:
 
     def record(self, kind, body):
         canonical(body)  # strict JSON or nothing
-        self.ledger.items.append(SimpleNamespace(kind=kind, body=json.loads(json.dumps(body))))
+        seq = len(self.ledger.items)
+        self.ledger.items.append(SimpleNamespace(kind=kind, seq=seq, body=json.loads(json.dumps(body))))
 
     def trial(self, tree, block):
         if tree in self.invalid:
