@@ -2,92 +2,153 @@
 
 from __future__ import annotations
 
-import tempfile
+import os
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from evalkit.cli.common import contract_options, end, load, print_json
+from evalkit.errors import UsageError
 
 if TYPE_CHECKING:
-    from evalkit.contract import Contract
-    from evalkit.verify.verdict import Verdict
+    from evalkit.cli.gating import Change
+    from evalkit.report.gating import Judged, Report
 
 __all__ = ["command"]
+
+_FILE = click.Path(path_type=Path, dir_okay=False)
 
 
 @click.command(name="gate")
 @contract_options
-@click.option("--base", default="", metavar="REV", help="Default: the merge base of HEAD and the main branch.")
-@click.option("--head", default="HEAD", show_default=True, metavar="REV", help="What is to be merged.")
+@click.option("--base", default="", metavar="REV", help="Default: where head left the branch that CI, or git, names.")
+@click.option(
+    "--head", default="", metavar="REV", help="What is to be merged. Default: HEAD (in CI, the change's own)."
+)
+@click.option("--specs", default="", metavar="PATH", help="Judge by this suite of the base revision, too.")
 @click.option("--allow-empty/--refuse-empty", default=True, help="Whether a head without changes to judge passes.")
-def command(file: Path | None, profile: str, as_json: bool, base: str, head: str, allow_empty: bool) -> None:
-    """Judge HEAD against BASE in a run of its own; nothing is committed, nothing is kept in the state folder.
+@click.option("--state", type=click.Path(path_type=Path, file_okay=False), help="Keep the evidence in this folder.")
+@click.option("--continue", "more", is_flag=True, help="Add trials to the inconclusive evidence in --state.")
+@click.option("--junit", type=_FILE, help="Write JUnit XML here.")
+@click.option("--sarif", type=_FILE, help="Write SARIF 2.1.0 here.")
+@click.option("--summary", type=_FILE, help="Append markdown here. Default: GITHUB_STEP_SUMMARY.")
+@click.option("--annotations/--no-annotations", default=None, help="Workflow commands. Default: on GitHub.")
+@click.option("--attest", type=_FILE, help="Where to write an attestation of a KEEP (one contract only).")
+@click.option("--key", type=_FILE, help="To sign it with. Default: EVALKIT_SIGNING_KEY.")
+def command(file: Path | None, profile: str, as_json: bool, base: str, head: str, **options: Any) -> None:
+    """Judge HEAD against BASE in a run of its own; nothing is committed.
+
+    Without --contract, every contract of the repository whose files the change touches is judged.
 
     Exit code: 0 the head is better, or has nothing to judge; 1 rejected; 2 the contract; 3 inconclusive; 4 ours.
     """
-    from evalkit.report.summary import verdict_lines  # noqa: PLC0415 - loads late
+    from evalkit.cli.gating import Change, changed_between, top_of  # noqa: PLC0415 - loads late
+    from evalkit.report.gating import Report  # noqa: PLC0415
     from evalkit.workspace import Repository  # noqa: PLC0415
 
-    contract = load(file, profile)
-    repository = Repository.find(contract.root)
-    base_commit = repository.resolve(base or _merge_base(contract))
-    verdict = _judge(contract, base_commit, repository.resolve(head), quiet=as_json)
-    plain: dict[str, Any] = {"base": base_commit, "head": head, "judged": verdict is not None}
+    if options["more"] and options["state"] is None:
+        raise UsageError("--continue needs the evidence that it adds to", "run the gate with --state DIR before, too")
+    started = time.monotonic()
+    top = top_of(file.parent if file else Path.cwd())
+    tip = Repository.find(top).resolve(head or _head())
+    root = Repository.find(top).resolve(base) if base else _base(top, tip)
+    change = Change(top, root, tip, changed_between(top, root, tip))
+    judged, unjudged = _judge(file, profile, change, quiet=as_json, options=options)
+    report = Report(root, tip, tuple(judged), tuple(unjudged), options["allow_empty"], time.monotonic() - started)
+    if options["attest"] is not None:
+        _attest(report, options["attest"], options["key"], top)
+    _write(report, options, as_json=as_json)
+    end(report.exit_code)
+
+
+def _head() -> str:
+    """GitHub checks out a merge of the change into its base, whose second parent is the change."""
+    return os.environ.get("EVALKIT_HEAD") or os.environ.get("CI_COMMIT_SHA") or "HEAD"
+
+
+def _base(top: Path, tip: str) -> str:
+    from evalkit.suite.revisions import default_base  # noqa: PLC0415
+
+    found = default_base(top, tip)
+    if not found:
+        raise UsageError("there is no main branch and no earlier commit to compare with", "say which: --base REV")
+    return found
+
+
+def _judge(
+    file: Path | None, profile: str, change: Change, *, quiet: bool, options: dict[str, Any]
+) -> tuple[list[Judged], list[str]]:
+    from evalkit.cli.gating import contracts_at, judge_contract, judge_suite  # noqa: PLC0415
+
+    specs = options["specs"].rstrip("/")
+    found = [file.resolve()] if file else contracts_at(change.top, change.base)
+    if not found and not specs and (change.top / "specs").is_dir():
+        specs = "specs"
+    if not found and not specs:
+        load(None, profile)  # says that there is no contract, and how to make one
+    state, more = options["state"], options["more"]
+    judged = [judge_contract(load(each, profile), change, found, state=state, more=more, quiet=quiet) for each in found]
+    if specs:
+        judged += judge_suite(specs, change, settings=_suite_settings(profile), hidden=())
+    folders = [f"{entry.folder}/" if entry.folder else "" for entry in judged]
+    unjudged = [] if specs else [path for path in change.files if not path.startswith(tuple(folders))]
+    return judged, unjudged
+
+
+def _suite_settings(profile: str) -> dict[str, Any]:
+    return {"profile": profile} if profile in {"quick", "ci", "vault"} else {}
+
+
+def _attest(report: Report, target: Path, key: Path | None, top: Path) -> None:
+    """Sign the one KEEP; a report that is not a pass is never signed."""
+    from evalkit.ledger import attestation  # noqa: PLC0415
+
+    private = attestation.load_private_key(key, repository=top)
+    kept = [entry.plain for entry in report.judged if entry.decision == "KEEP" and entry.plain]
+    verdicts = [plain for plain in kept if "ledger" in plain]
+    if report.decision != "KEEP" or len(verdicts) != 1:
+        return
+    ledger = verdicts[0]["ledger"]
+    document = attestation.statement(verdicts[0], ledger_head=ledger["head"], records=ledger["records"])
+    target.write_bytes(attestation.sign(document, private))
+
+
+def _write(report: Report, options: dict[str, Any], *, as_json: bool) -> None:
+    """Every output that was asked for, all from one report."""
+    import json  # noqa: PLC0415
+
+    from evalkit.report import jobsummary, junit, sarif  # noqa: PLC0415
+
+    if options["junit"] is not None:
+        options["junit"].write_text(junit.junit_text(report), encoding="utf-8")
+    if options["sarif"] is not None:
+        options["sarif"].write_text(json.dumps(sarif.sarif_document(report), indent=1) + "\n", encoding="utf-8")
+    summary = options["summary"] or os.environ.get("GITHUB_STEP_SUMMARY")
+    if summary:
+        with Path(summary).open("a", encoding="utf-8") as stream:
+            stream.write(jobsummary.markdown(report))
+    wanted = options["annotations"]
+    if wanted if wanted is not None else os.environ.get("GITHUB_ACTIONS") == "true":
+        for line in jobsummary.workflow_commands(report):
+            click.echo(line, err=as_json)
     if as_json:
-        print_json("gate", {**plain, "verdict": verdict.as_json() if verdict else None})
-    elif verdict is None:
-        click.echo(f"nothing to judge: {head} has the same files as {base_commit[:10]} in {contract.root}")
+        print_json("gate", report.as_json())
     else:
-        for line in verdict_lines(contract, verdict.as_json()):
-            click.echo(line)
-    end(verdict.decision.exit_code if verdict else (0 if allow_empty else 1))
+        _print(report)
 
 
-def _judge(contract: Contract, base: str, head: str, *, quiet: bool) -> Verdict | None:
-    """The verdict, or None where head holds the same files as base."""
-    from evalkit.report.live import Live  # noqa: PLC0415
-    from evalkit.verify.calibration import calibrate_run  # noqa: PLC0415
-    from evalkit.verify.examination import Attempt, examine  # noqa: PLC0415
-    from evalkit.verify.workbench import Workbench  # noqa: PLC0415
-
-    with tempfile.TemporaryDirectory(prefix="evalkit-gate-") as state:
-        bench = Workbench.open(contract, revision=base, state=Path(state), expected_tests=1)
-        with bench, Live(bench, quiet=quiet, verdicts=False) as live:
-            _refuse_changed_contract(contract, bench)
-            tree = bench.store.import_revision(contract.root, head)
-            if tree == bench.book.anchor:
-                return None
-            calibrate_run(bench, progress=live.calibrating)
-            return examine(bench, Attempt(tree, "gate", f"head {head[:10]}"), progress=live.submitting)
-
-
-def _refuse_changed_contract(contract: Contract, bench: Any) -> None:
-    """The contract that judges is the base's: a head that brings its own can't be judged under it."""
-    from evalkit.errors import UsageError  # noqa: PLC0415
-
-    committed = bench.store.files(bench.book.anchor)
-    name = contract.file.name
-    if name in committed and bench.store.read(bench.book.anchor, name) != contract.file.read_bytes():
-        raise UsageError(
-            f"{name} is not the one of the base revision; a change can't be judged by a contract it brings along",
-            "land the contract's change on its own, then judge what follows it",
-        )
-
-
-def _merge_base(contract: Contract) -> str:
-    """Where HEAD left the main branch, by the usual CI variables or the usual names."""
-    import os  # noqa: PLC0415
-
-    from evalkit.errors import UsageError, WorkspaceError  # noqa: PLC0415
-    from evalkit.workspace import Repository  # noqa: PLC0415
-
-    named = [os.environ.get(variable, "") for variable in ("GITHUB_BASE_REF", "CI_MERGE_REQUEST_TARGET_BRANCH_NAME")]
-    for branch in [*filter(None, named), "main", "master"]:
-        for ref in (f"origin/{branch}", branch):
-            try:
-                return Repository.find(contract.root).merge_base(ref, "HEAD")
-            except WorkspaceError:
-                continue
-    raise UsageError("there is no main branch to compare with", "say which revision: --base REV")
+def _print(report: Report) -> None:
+    click.echo(f"{report.headline}  (base {report.base[:10]}, head {report.head[:10]}, {report.seconds:.0f} s)")
+    for entry in report.judged:
+        click.echo(f"  {entry.decision:12} {entry.name}: {entry.sentence}")
+        for line in filter(None, (entry.effect, *entry.details)):
+            click.echo(f"      {line}")
+        for finding in entry.findings:
+            where = f"{entry.path_of(finding)}:{finding['line']}" if finding["line"] else entry.path_of(finding)
+            click.echo(f"      {finding['rule']} ({finding['severity']}) {where} {finding['message']}")
+        if entry.more:
+            click.echo(f"      about {entry.more} more would probably decide: --state DIR --continue adds them")
+    if report.unjudged:
+        click.echo(f"  judged by nothing: {', '.join(report.unjudged[:10])}")

@@ -24,6 +24,8 @@ _OWN = {
     "run": "Drive a proposer and keep only what survives verification.",
     "submit": "Verify one candidate: a folder, a patch or a revision.",
     "gate": "In CI: verify a head revision against a base revision.",
+    "attest": "Sign that a tree survived verification.",
+    "verify-attestation": "Check such a signature before a merge.",
     "audit": "Read another loop's history: which of its keeps are real?",
     "watch": "Head against the frozen anchor: what was lost silently, and by which keep?",
     "plan": "What the budget can detect, before it is spent.",
@@ -59,7 +61,7 @@ class _Commands(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name in _OWN and _exists(cmd_name):
-            command: click.Command = import_module(f"evalkit.cli.{cmd_name}").command
+            command: click.Command = import_module(f"evalkit.cli.{_module(cmd_name)}").command
             return command
         point = _from_packages().get(cmd_name)
         return point.load() if point else None
@@ -82,10 +84,14 @@ class _Commands(click.Group):
         return super().resolve_command(ctx, args)
 
 
+def _module(name: str) -> str:
+    return name.replace("-", "_")
+
+
 def _exists(name: str) -> bool:
     from importlib.util import find_spec  # noqa: PLC0415
 
-    return find_spec(f"evalkit.cli.{name}") is not None
+    return find_spec(f"evalkit.cli.{_module(name)}") is not None
 
 
 def _summary(name: str) -> str:

@@ -56,7 +56,7 @@ class State(StrEnum):
     QUARANTINED = "quarantined"
 
 
-_WORST = (State.ERROR, State.FAIL, State.INCONCLUSIVE, State.NONE, State.QUARANTINED, State.PASS)
+_WORST = (State.FAIL, State.ERROR, State.INCONCLUSIVE, State.NONE, State.QUARANTINED, State.PASS)
 _BEST = (State.PASS, State.INCONCLUSIVE, State.NONE, State.QUARANTINED, State.FAIL, State.ERROR)
 
 

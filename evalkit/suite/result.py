@@ -13,8 +13,8 @@ __all__ = ["SCHEMA", "SuiteResult", "decision_of"]
 SCHEMA = "evalkit/suite/1"
 _EXIT_CODES = {"KEEP": 0, "REJECT": 1, "INCONCLUSIVE": 3, "ERROR": 4, "NONE": 3}
 _DECISIONS = {
+    State.FAIL: "REJECT",  # first: trying again would not change it
     State.ERROR: "ERROR",
-    State.FAIL: "REJECT",
     State.INCONCLUSIVE: "INCONCLUSIVE",
     State.NONE: "NONE",
     State.QUARANTINED: "KEEP",
