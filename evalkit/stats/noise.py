@@ -119,7 +119,7 @@ def calibrate(incumbent: Sequence[float], candidate: Sequence[float]) -> Noise:
         pilot_sd=sd,
         pilot_df=float(pairs),
         rho=_correlation(first, second),
-        lag1=_clip(lag_products(differences) / ((pairs - 1) * sd * sd)) if sd > 0.0 else 0.0,
+        lag1=_clip(lag_products([d / sd for d in differences]) / (pairs - 1)) if sd > 0.0 else 0.0,
         lag_df=float(pairs - 1),
         mean=mean,
         single_sd=single_sd,

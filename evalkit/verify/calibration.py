@@ -11,6 +11,7 @@ from evalkit.measure import Observation, fingerprint
 from evalkit.stats.noise import Noise, calibrate
 from evalkit.stats.screen import Baseline
 from evalkit.verify.rules import margin_on_scale, oriented, policy_of, scale_of
+from evalkit.verify.units import choose_units
 from evalkit.verify.workbench import Workbench
 
 __all__ = ["calibrate_run", "noise_of"]
@@ -105,6 +106,7 @@ def _summary(bench: Workbench) -> dict[str, Any]:
         "tree": bench.book.incumbent,
         "pairs": len(seen),
         "noise": noise,
+        "evidence": choose_units(objective, Noise.from_dict(noise[objective.name]), seen).as_json(),
         "values": values,
         "baseline": baseline.to_dict(),
         "seconds": sum(pair[arm]["wall"] for pair in seen for arm in ("incumbent", "candidate")) / (2 * len(seen)),

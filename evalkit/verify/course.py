@@ -7,15 +7,16 @@ conclusion. The live run and ``replay`` drive the same machine.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from evalkit.measure import Fault, Observation
 from evalkit.stats.guardrail import GuardrailTest
 from evalkit.stats.protocols import Decision as Statistics
-from evalkit.stats.protocols import Need
+from evalkit.stats.protocols import ExperimentTest, Need, Value
 from evalkit.stats.sequential import experiment
 from evalkit.verify.rules import MetricRule, NotOnScaleError, Rules
+from evalkit.verify.units import CasesError, Units, units_of
 from evalkit.verify.verdict import Decision, Effect, Reason, reason_of_outcome
 
 __all__ = ["Conclusion", "Course"]
@@ -64,16 +65,9 @@ class Course:
     """
 
     def __init__(self, rules: Rules) -> None:
-        objective = rules.objective
         self._rules = rules
-        self._test = experiment(
-            rules.policy,
-            objective.noise,
-            rules.level,
-            baseline=rules.baseline,
-            null=objective.min_effect,
-            min_effect=objective.min_effect,
-        )
+        self._units = Units.from_json({"kind": rules.objective.evidence, "why": rules.objective.why})
+        self._test = _test_of(rules, self._units)
         self._guards = {
             rule.name: GuardrailTest(
                 rule.noise,
@@ -86,7 +80,7 @@ class Course:
             for rule in rules.guarded
         }
         self._failed: tuple[Decision, Reason, str] | None = None
-        self._pairs = 0
+        self._pairs = self._cases = 0
         self._reached_confirm = False
         self._incumbent: list[float] = []
         self._candidate: list[float] = []
@@ -137,6 +131,9 @@ class Course:
         if problem := self._problem(candidate):
             self._failed = (Decision.REJECT, Reason.INVALID_RESULT, problem)
             return
+        if self._units.by_case and incumbent is not None and (failed := self._mismatch(need, candidate, incumbent)):
+            self._failed = failed
+            return
         self._take_values(need, candidate, incumbent)
 
     def _problem(self, trial: Observation) -> str:
@@ -146,9 +143,33 @@ class Course:
         try:
             for rule in (self._rules.objective, *self._rules.guarded):
                 rule.oriented(trial.readings[rule.name])
-        except NotOnScaleError as error:
+            if self._units.by_case:
+                units_of(trial.readings[self._rules.objective.name], self._rules.objective.sign)
+        except (NotOnScaleError, CasesError) as error:
             return error.message
         return ""
+
+    def _mismatch(
+        self, need: Need, candidate: Observation, incumbent: Observation
+    ) -> tuple[Decision, Reason, str] | None:
+        """Both arms, and all confirm pairs, have to be about the same number of cases in the same clusters."""
+        name = self._rules.objective.name
+        ours, theirs = candidate.readings[name], incumbent.readings[name]
+        if len(ours.cases) != len(theirs.cases) or ours.clusters != theirs.clusters:
+            counted = f"{len(ours.cases)} cases of the candidate and {len(theirs.cases)} of the incumbent"
+            return Decision.REJECT, Reason.INVALID_RESULT, f"{name}: the scorer reported {counted}, or other clusters"
+        if need is Need.CONFIRM_PAIR:
+            before, self._cases = self._cases, len(set(theirs.clusters) or theirs.cases)
+            if before not in {0, self._cases}:
+                changed = f"{name}: {before} cases, and {self._cases} in the next pair"
+                return Decision.ERROR, Reason.INCUMBENT_FAILED, changed
+        return None
+
+    def _value(self, trial: Observation) -> Value:
+        """What the statistics are told of a trial's objective."""
+        rule = self._rules.objective
+        reading = trial.readings[rule.name]
+        return units_of(reading, rule.sign) if self._units.by_case else rule.oriented(reading)
 
     def _take_values(self, need: Need, candidate: Observation, incumbent: Observation | None) -> None:
         rule = self._rules.objective
@@ -164,7 +185,7 @@ class Course:
                     guard.oriented(candidate.readings[guard.name]), guard.oriented(incumbent.readings[guard.name])
                 )
         if self._test.need() is not None:
-            self._test.observe(need, ours, theirs)
+            self._test.observe(need, self._value(candidate), self._value(incumbent) if incumbent else None)
 
     def _fail_candidate(self, trial: Observation) -> None:
         reason = reason_of_outcome(trial.outcome)
@@ -186,16 +207,21 @@ class Course:
             decision=decision,
             reason=reason,
             sentence=sentence,
-            effect=_effect(statistics),
-            more_pairs=statistics.more_pairs if decision is Decision.INCONCLUSIVE else None,
+            effect=_effect(statistics, self._pairs),
+            more_pairs=self._more_pairs(statistics) if decision is Decision.INCONCLUSIVE else None,
             reached_confirm=self._reached_confirm,
             statistics={
                 "objective": statistics.to_dict(),
+                "evidence": self._units.as_json(),
                 "guarded": {name: self._standing(name).to_dict() for name in self._guards},
                 "residuals": list(self._test.residuals()),
                 "confirming": self._test.confirming,
             },
         )
+
+    def _more_pairs(self, statistics: Statistics) -> int | None:
+        """Where seeds change nothing, no number of further pairs would."""
+        return None if self._units.kind == "cases-once" else statistics.more_pairs
 
     def _weigh(self, statistics: Statistics) -> tuple[Decision, Reason, str]:
         for rule in self._rules.guarded if self._pairs else ():
@@ -214,11 +240,11 @@ class Course:
     def _sentence(self, statistics: Statistics) -> str:
         """What decided, with the numbers that did; the statistics' own message where there is nothing better to say."""
         rule, level = self._rules.objective, statistics.level
-        counted = f"{statistics.pairs} pair{'s' * (statistics.pairs != 1)}"
+        counted = _counted(statistics)
         if statistics.reason == "screen" and self._dev:
             looks = f"{len(self._dev)} look{'s' * (len(self._dev) != 1)}"
             return f"{rule.name} {_moved(rule, self._screened())} after {looks}"
-        if statistics.reason in {"evidence", "futility", "pairs-exhausted"} and statistics.unit == "pair" and level:
+        if statistics.reason in {"evidence", "futility", "pairs-exhausted", "cases-exhausted"} and level:
             return f"{rule.name}: evidence {_odds(statistics.log_e)} after {counted}, {_odds(-math.log(level))} needed"
         return f"{rule.name}: {statistics.message}"
 
@@ -230,7 +256,31 @@ class Course:
         return ours - self._rules.baseline.mean if self._rules.baseline else 0.0
 
 
-def _effect(statistics: Statistics) -> Effect | None:
+def _test_of(rules: Rules, units: Units) -> ExperimentTest:
+    """The machine for the objective's units of evidence."""
+    objective = rules.objective
+    if not units.by_case:
+        return experiment(
+            rules.policy,
+            objective.noise,
+            rules.level,
+            baseline=rules.baseline,
+            null=objective.min_effect,
+            min_effect=objective.min_effect,
+        )
+    from evalkit.stats.cases import CasesTest  # noqa: PLC0415 - numpy loads late
+
+    once = units.kind == "cases-once"
+    policy = replace(rules.policy, max_pairs=1) if once else rules.policy
+    return CasesTest(policy, rules.level, null=objective.min_effect, fresh=once)
+
+
+def _counted(statistics: Statistics) -> str:
+    """``7 pairs`` or ``300 cases``."""
+    return f"{statistics.pairs:,} {statistics.unit}{'s' * (statistics.pairs != 1)}"
+
+
+def _effect(statistics: Statistics, pairs: int) -> Effect | None:
     if statistics.mean is None or not statistics.pairs:
         return None
     low, high = statistics.interval
@@ -238,7 +288,7 @@ def _effect(statistics: Statistics) -> Effect | None:
         mean=statistics.mean,
         low=float("-inf") if low is None else low,
         high=float("inf") if high is None else high,
-        pairs=statistics.pairs,
+        pairs=statistics.pairs if statistics.unit == "pair" else pairs,
     )
 
 

@@ -15,8 +15,9 @@ from evalkit.contract import Contract
 from evalkit.measure import Observation, Pair
 from evalkit.stats.estimate import Estimate, estimate_effect
 from evalkit.stats.guardrail import CumulativeMargin
+from evalkit.stats.protocols import Need
 from evalkit.stats.screen import Baseline
-from evalkit.verify.rules import NotOnScaleError, Scale, oriented, policy_of, scale_of
+from evalkit.verify.rules import NotOnScaleError, Rules, Scale, oriented, policy_of, scale_of
 from evalkit.verify.workbench import Workbench
 
 __all__ = ["effect_text", "finish_keep", "shown_effect"]
@@ -79,7 +80,10 @@ def shown_effect(contract: Contract, verdict: Mapping[str, Any]) -> str:
 
 
 def effect_text(effect: Mapping[str, Any], scale: Scale) -> str:
-    """``better by 0.012 [0.004, 0.02] (7 pairs)``; on the logarithmic scale as a factor, ``better by ×1.25 …``."""
+    """``better by 0.012 [0.004, 0.02] (7 pairs)``; on the logarithmic scale as a factor, ``better by ×1.25 …``.
+
+    An interval that excludes nothing is left out, and that is said.
+    """
 
     def number(value: float | None, unbounded: str) -> str:
         if value is None:
@@ -87,8 +91,11 @@ def effect_text(effect: Mapping[str, Any], scale: Scale) -> str:
         return f"×{math.exp(min(value, 690.0)):.3g}" if scale == "log" else f"{value:.4g}"
 
     centre = effect.get("mean", effect.get("effect"))
+    counted = f"{effect['pairs']} pair{'s' * (effect['pairs'] != 1)}"
+    if effect["low"] is None and effect["high"] is None:
+        return f"better by {number(centre, '?')} ({counted}: too few for an interval)"
     low, high = number(effect["low"], "−∞"), number(effect["high"], "∞")
-    return f"better by {number(centre, '?')} [{low}, {high}] ({effect['pairs']} pairs)"
+    return f"better by {number(centre, '?')} [{low}, {high}] ({counted})"
 
 
 def _estimate(bench: Workbench, verdict: Mapping[str, Any], progress: Callable[[int, int], None] | None) -> None:
@@ -101,7 +108,7 @@ def _estimate(bench: Workbench, verdict: Mapping[str, Any], progress: Callable[[
         pairs.append(bench.pairing.pair(verdict["incumbent"], verdict["candidate"], split=contract.splits.confirm))
     valid = [pair for pair in pairs if pair.valid]
     estimates = {metric.name: _effect_of(bench, metric.name, valid) for metric in contract.metrics}
-    baseline = _baseline(bench, verdict["candidate"], valid, wanted)
+    baseline = _baseline(bench, verdict, valid, wanted)
     bench.record(
         "estimated",
         {
@@ -141,15 +148,37 @@ def _spent(bench: Workbench, name: str, estimates: Mapping[str, Estimate | None]
     return CumulativeMargin(margin=1.0, spent=spent).after(found.effect).spent
 
 
-def _baseline(bench: Workbench, tree: str, pairs: list[Pair], wanted: int) -> Baseline | None:
-    """Fresh values of the new incumbent on the screen split; never those that got it kept."""
-    splits = bench.contract.splits
-    if splits.vault is None or splits.screen == splits.confirm:
-        trials = [pair.candidate for pair in pairs]
-    else:
-        trials = [bench.pairing.single(tree, split=splits.screen) for _ in range(wanted)]
+def _baseline(bench: Workbench, verdict: Mapping[str, Any], pairs: list[Pair], wanted: int) -> Baseline | None:
+    """The new incumbent's values on the screen split, for single screens.
+
+    Where screens and confirmations share a split, from the pairs that got it kept, corrected for having been chosen,
+    and the fresh pairs; elsewhere from fresh single trials alone.
+    """
+    splits, name = bench.contract.splits, bench.contract.objective.name
     try:
-        values = [_oriented(bench, bench.contract.objective.name, trial) for trial in trials if trial.valid]
+        if splits.vault is not None and splits.screen != splits.confirm:
+            singles = [bench.pairing.single(verdict["candidate"], split=splits.screen) for _ in range(wanted)]
+            values = [_oriented(bench, name, trial) for trial in singles if trial.valid]
+            return Baseline(0.0, 0.0).including(values) if values else None
+        fresh = [_oriented(bench, name, pair.candidate) for pair in pairs]
+        inherited = _inherited(bench, verdict["experiment"])
+        return inherited.including(fresh) if inherited.count or fresh else None
     except NotOnScaleError:
         return None
-    return Baseline(0.0, 0.0).including(values) if values else None
+
+
+def _inherited(bench: Workbench, number: int) -> Baseline:
+    """What the pairs of a keep say about the new incumbent; nothing where there was no baseline to correct them by."""
+    records = bench.ledger.by_experiment(number)
+    rules = Rules.from_json(next(record.body for record in records if record.kind == "proposed")["rules"])
+    objective, baseline = rules.objective, rules.baseline
+    confirmed = [
+        record.body for record in records if record.kind == "measured" and record.body["need"] == Need.CONFIRM_PAIR
+    ]
+    if baseline is None or objective.noise.sd == 0.0 or not confirmed:
+        return Baseline(0.0, 0.0)
+    ours, theirs = (
+        [objective.oriented(Observation.from_json(body[arm]).readings[objective.name]) for body in confirmed]
+        for arm in ("candidate", "incumbent")
+    )
+    return baseline.after_keep(ours, theirs, bench.book.noise[objective.name], shrink=rules.policy.baseline_shrink)

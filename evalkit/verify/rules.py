@@ -55,6 +55,7 @@ class MetricRule:
         min_effect: what a keep must gain at least (oriented, on this scale); objective only.
         margin: what may be lost against the anchor in total (on this scale), or None for the objective.
         spent: how much of the margin earlier keeps have used.
+        evidence, why: what is one unit of evidence (see :mod:`evalkit.verify.units`), and why; objective only.
     """
 
     name: str
@@ -65,6 +66,8 @@ class MetricRule:
     min_effect: float = 0.0
     margin: float | None = None
     spent: float = 0.0
+    evidence: str = "scalar"
+    why: str = "one number per trial"
 
     def oriented(self, reading: Reading) -> float:
         """The value as the statistics see it: larger is better.
@@ -85,6 +88,8 @@ class MetricRule:
             "min_effect": self.min_effect,
             "margin": self.margin,
             "spent": self.spent,
+            "evidence": self.evidence,
+            "why": self.why,
         }
 
     @classmethod

@@ -178,3 +178,8 @@ def test_the_scalar_path_never_loads_scipy():
     )
     out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     assert out.split() == ["False"]
+
+
+def test_differences_whose_squares_underflow_have_a_correlation_too():
+    tiny, usual = calibrate([0.0] * 4, [1e-200, 2e-200, -1e-200, 3e-200]), calibrate([0.0] * 4, [1.0, 2.0, -1.0, 3.0])
+    assert tiny.lag1 == pytest.approx(usual.lag1)
