@@ -154,6 +154,9 @@ def _options(
     for device in spec["devices"]:
         options += ["--dev-bind", f"/dev/{device}", f"/dev/{device}"]
     options += ["--remount-ro", "/dev", "--bind", "/sys/tmp", "/tmp"]  # noqa: S108 - the same
+    for path in shared["binds"]:
+        if path.startswith("/tmp/"):  # noqa: S108 - an interpreter there would be hidden by the job's own /tmp
+            options += ["--ro-bind", f"/sys/root{path}", path]
     for place, target in writable:
         options += ["--bind", place, target]
     options += ["--chdir", "/box", "--clearenv"]
