@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ from evalkit.errors import DataError, UsageError
 if TYPE_CHECKING:
     from evalkit.contract import Goal
     from evalkit.interop import Found
-    from evalkit.watch.audit import Audit
+    from evalkit.watch.audit import Audit, Explain
 
 __all__ = ["command"]
 
@@ -33,6 +34,12 @@ _CLEAN, _FINDINGS, _INCONCLUSIVE = 0, 1, 3
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="The loop's repository: could what each keep changed explain a gain at all?",
 )
+@click.option("--rerun", is_flag=True, help="Measure keeps again, through --contract and in the repository around it.")
+@click.option(
+    "--contract", "contract", type=click.Path(path_type=Path, exists=True), help="What --rerun measures with."
+)
+@click.option("--limit", type=click.IntRange(min=1), help="Keeps of one history to measure again; the least certain.")
+@click.option("--pairs", type=click.IntRange(min=2), default=8, show_default=True, help="Fresh pairs a keep.")
 @click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Write one offline HTML page.")
 @click.option("--markdown", type=click.Path(path_type=Path, dir_okay=False), help="Write markdown; - prints it.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
@@ -43,6 +50,10 @@ def command(
     sd: float | None,
     fdr: float,
     repo: Path | None,
+    rerun: bool,
+    contract: Path | None,
+    limit: int | None,
+    pairs: int,
     html: Path | None,
     markdown: Path | None,
     as_json: bool,
@@ -53,9 +64,16 @@ def command(
     Reads results.tsv and its variants, pi-autoresearch and other JSON lines, evo graphs, OpenEvolve traces and
     ShinkaEvolve results; what a file is is found from its contents. Ends with 0 when every keep that could be tested
     survives, 1 when some look like noise or something grave was found, 3 when the file can't tell.
+
+    --rerun settles what the file can't tell: it measures the least certain keeps again, each beside the keep before it,
+    in the sandbox. It needs --contract, in the repository that holds the commits.
     """
     _check(sd, fdr)
+    if rerun != (contract is not None):
+        raise UsageError("--rerun and --contract need each other", "evalkit audit FILE --rerun --contract evalkit.toml")
     audits, skipped = _audits(path, goal, sd, fdr, repo)
+    if contract is not None:
+        audits = _rerun(audits, contract, sd=sd, fdr=fdr, repo=repo, limit=limit, pairs=pairs, quiet=as_json)
     _write(audits, path, html, _page)
     _write(audits, path, markdown, _markdown)
     if as_json:
@@ -79,11 +97,7 @@ def _audits(
     from evalkit.interop import find_histories, read_history  # noqa: PLC0415 - numpy loads late
     from evalkit.watch.audit import audit  # noqa: PLC0415
 
-    explain = None
-    if repo is not None:
-        from evalkit.watch.audit_tree import tree_reader  # noqa: PLC0415
-
-        explain = tree_reader(repo)
+    explain = _explain(repo)
     wanted: Goal | None = "minimize" if goal == "minimize" else ("maximize" if goal == "maximize" else None)
     if path.is_file():
         return [audit(read_history(path, goal=wanted), sd=sd, fdr=fdr, explain=explain)], []
@@ -94,6 +108,46 @@ def _audits(
         reasons = "".join(f"\n  {item.reason}" for item in skipped[:5])
         raise DataError(f"{path} holds no history that could be read{reasons}", "name the file")
     return audits, skipped
+
+
+def _explain(repo: Path | None) -> Explain | None:
+    if repo is None:
+        return None
+    from evalkit.watch.audit_tree import tree_reader  # noqa: PLC0415 - loads late
+
+    return tree_reader(repo)
+
+
+def _rerun(
+    audits: Sequence[Audit],
+    file: Path,
+    *,
+    sd: float | None,
+    fdr: float,
+    repo: Path | None,
+    limit: int | None,
+    pairs: int,
+    quiet: bool,
+) -> list[Audit]:
+    """The same audits with the least certain keeps measured again; what it will cost is said first."""
+    from evalkit.cli.common import load  # noqa: PLC0415 - loads late
+    from evalkit.watch.audit import audit  # noqa: PLC0415
+    from evalkit.watch.remeasure import choose, remeasurer  # noqa: PLC0415
+
+    def progress(what: str, have: int, wanted: int) -> None:
+        if sys.stderr.isatty():
+            click.echo(f"\rmeasuring {what}: pair {have + 1} of {wanted}  ", nl=False, err=True)
+
+    keeps = sum(len(choose(item, limit)) for item in audits)
+    if not quiet:
+        click.echo(f"measuring {keeps} keeps again: about {keeps * pairs} pairs", err=True)
+    explain, done = _explain(repo), []
+    with remeasurer(load(file, ""), audits, limit=limit, pairs=pairs, progress=None if quiet else progress) as measures:
+        for item, measure in zip(audits, measures, strict=True):
+            done.append(audit(item.history, sd=sd, fdr=fdr, remeasure=measure, explain=explain))
+            for note in measure.notes:
+                click.echo(note, err=True)
+    return done
 
 
 def _page(audit: Audit) -> str:

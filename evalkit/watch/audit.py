@@ -64,8 +64,8 @@ def audit(
         explain: reads kept commits from the repository, from :func:`evalkit.watch.audit_tree.tree_reader`.
     """
     tries = history.form not in _COMMITS_OF_HEAD
-    if remeasure is None and history.form == OWN:
-        remeasure = _fresh_pairs
+    if history.form == OWN:
+        remeasure = _or_fresh_pairs(remeasure)
     grouped: dict[int, list[HistoryRow]] = {}
     for row in history.rows:
         grouped.setdefault(row.segment, []).append(_believable(row))
@@ -76,12 +76,17 @@ def audit(
     return Audit(history, done, fdr)
 
 
-def _fresh_pairs(keep: HistoryRow, before: HistoryRow) -> Remeasured | None:  # noqa: ARG001 - one of the two says it
-    """What evalkit's own ledger says a keep was worth on fresh pairs."""
-    told = dict(keep.extra)
-    if "fresh_effect" not in told:
-        return None
-    return Remeasured(told["fresh_effect"], told["fresh_error"], int(told["fresh_pairs"]))
+def _or_fresh_pairs(remeasure: Remeasure | None) -> Remeasure:
+    """What was measured again, else what evalkit's own ledger says a keep was worth on fresh pairs."""
+
+    def answer(keep: HistoryRow, before: HistoryRow) -> Remeasured | None:
+        again = remeasure(keep, before) if remeasure is not None else None
+        told = dict(keep.extra)
+        if again is not None or "fresh_effect" not in told:
+            return again
+        return Remeasured(told["fresh_effect"], told["fresh_error"], int(told["fresh_pairs"]))
+
+    return answer
 
 
 def _believable(row: HistoryRow) -> HistoryRow:
