@@ -29,6 +29,7 @@ def test_an_interpreter_below_tmp_is_there_and_read_only():
     except SandboxUnavailable as error:
         pytest.skip(str(error))
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        Path(folder).chmod(0o755)
         venv.create(folder, with_pip=False, symlinks=True)
         sandbox = open_sandbox("bubblewrap", python=Path(folder) / "bin" / "python")
         try:
