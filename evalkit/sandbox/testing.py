@@ -51,6 +51,7 @@ def open_for_test(name: str) -> Sandbox:
         sandbox = open_sandbox(name, python=reachable_python(name))
         result = sandbox.start(Job(("python", "-c", "print(42)"))).wait()
         if result.outcome is not Outcome.OK:
+            sandbox.close()
             raise SandboxUnavailable(f"{name}: {result.outcome}: {result.problem}")
     except SandboxUnavailable as error:
         if required(name):
