@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 
 from evalkit.stats import FRUGAL, STANDARD, THOROUGH
+from evalkit.stats.cases import CasesTest
+from evalkit.stats.evidence import EARLY_PRIOR_SCALE, ModeratedT
 from evalkit.stats.peers import PEERS
 from evalkit.stats.simulate import characteristics, simulate_run
 from evalkit.stats.typeone import clopper_pearson, crossing_rates
@@ -91,3 +93,34 @@ def test_it_beats_keep_if_better_where_it_matters():
     ours = simulate_run(STANDARD, World(), Population(median=1.0), runs=60, seed=SEED + 6)
     assert ours.gain.value > 1.5 * theirs.gain.value
     assert ours.fdr.value < 0.05 * theirs.fdr.value
+
+
+@pytest.mark.parametrize("fresh", [True, False], ids=["one pair", "several seeds"])
+def test_cases_are_kept_no_more_often_than_the_level_says(fresh):
+    level, runs, kept = 0.05, 400, 0
+    rng = np.random.default_rng(SEED + 8)
+    for _ in range(runs):
+        # Cases differ in difficulty; both arms get each right equally often.
+        chances = rng.beta(2.0, 1.0, 150)
+        test = CasesTest(STANDARD, level, fresh=fresh, screen=False)
+        while (need := test.need()) is not None:
+            first, second = (tuple((rng.random(150) < chances).astype(float).tolist()) for _ in range(2))
+            test.observe(need, first, second)
+        kept += test.decision().outcome == "keep"
+    assert clopper_pearson(kept, runs)[0] <= level
+
+
+@pytest.mark.parametrize("pairs", [3, 8, 20])
+def test_shown_intervals_cover_at_whatever_pair_one_stops(pairs):
+    rng, runs, missed = np.random.default_rng(SEED + 9), 1000, 0
+    for _ in range(runs):
+        evidence = ModeratedT(
+            math.sqrt(float(np.mean(rng.normal(size=pairs) ** 2))), float(pairs), prior_scale=EARLY_PRIOR_SCALE
+        )
+        for x in rng.normal(size=24).tolist():
+            evidence.update(x)
+            low, high = evidence.interval(0.05)
+            if not low <= 0.0 <= high:
+                missed += 1
+                break
+    assert clopper_pearson(missed, runs)[0] <= 0.05
