@@ -19,7 +19,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from evalkit.suite.cases import Case, cases
+    from evalkit.suite.casefiles import Case, cases
     from evalkit.suite.errors import SubjectError, SubjectGoneError, SubjectRaisedError, SubjectTimeoutError
     from evalkit.suite.gates import (
         AllOf,
@@ -55,7 +55,7 @@ _HOMES = {
     **dict.fromkeys(
         ("AllOf", "AnyOf", "AtLeast", "AtMost", "NoFindings", "NonInferior", "PassAll", "PassAt", "Superior"), "gates"
     ),
-    **dict.fromkeys(("Case", "cases"), "cases"),
+    **dict.fromkeys(("Case", "cases"), "casefiles"),
     **dict.fromkeys(("SubjectError", "SubjectGoneError", "SubjectRaisedError", "SubjectTimeoutError"), "errors"),
 }
 

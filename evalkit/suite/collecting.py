@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from evalkit.errors import UsageError
-from evalkit.suite.cases import Case
+from evalkit.suite.casefiles import Case
 from evalkit.suite.gates import Gate, gate_as_json, needs_baseline
 from evalkit.suite.records import Item, Scope
 

@@ -1,6 +1,8 @@
 """The pytest plugin's thin part: names and hooks. Whatever does the work is loaded once a suite uses it.
 
 A suite without a marker or fixture of evalkit's pays for importing this file and for a few dictionary look-ups.
+
+PYTEST_DONT_REWRITE: there is nothing to rewrite here, and looking for it costs more than the rest.
 """
 
 from __future__ import annotations
@@ -104,7 +106,7 @@ def pytest_make_parametrize_id(val: object) -> str | None:
     """Cases are named by their id."""
     if type(val).__name__ != "Case":
         return None
-    from evalkit.suite.cases import case_name  # noqa: PLC0415
+    from evalkit.suite.casefiles import case_name  # noqa: PLC0415
 
     return case_name(val)
 
@@ -178,7 +180,7 @@ def baseline(request: pytest.FixtureRequest) -> Subject:
 @pytest.fixture(name="cases")
 def _cases() -> Callable[..., Any]:
     """``cases(split)``: the cases of a split, as a list."""
-    from evalkit.suite.cases import cases  # noqa: PLC0415
+    from evalkit.suite.casefiles import cases  # noqa: PLC0415
 
     return cases
 

@@ -71,7 +71,7 @@ class SuiteSession:
         try:
             marker = Marker.of(mark, definition.nodeid)
         except UsageError as error:
-            raise pytest.UsageError(str(error)) from None
+            raise pytest.Collector.CollectError(str(error)) from None
         trials = self.settings.trials or marker.trials
         if self.settings.profile == "quick" and self.settings.trials is None:
             trials = min(trials, _QUICK_TRIALS)

@@ -1,4 +1,4 @@
-"""A change from pull request to merge: gate, outputs that agree, attestation, and a check that refuses what has none."""
+"""From pull request to merge: gate, outputs that agree, attestation, and a check that refuses what has none."""
 
 from __future__ import annotations
 

@@ -80,7 +80,19 @@ class Bench:
     def run(self, *arguments: str) -> Ran:
         files = self._files()
         command = [
-            *(sys.executable, "-m", "pytest", "-p", "evalkit.suite.plugin", "-p", "no:cacheprovider", "-q", "-ra"),
+            *(
+                sys.executable,
+                "-m",
+                "pytest",
+                "-p",
+                "evalkit.suite.plugin",
+                "-p",
+                "no:evalkit",
+                "-p",
+                "no:cacheprovider",
+                "-q",
+                "-ra",
+            ),
             *(f"--junitxml={files['junit']}", f"--evalkit-json={files['json']}", *arguments),
         ]
         ran = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, timeout=120, check=False)
@@ -92,7 +104,16 @@ class Bench:
         options = [f"--junitxml={files['junit']}", f"--evalkit-json={files['json']}", "--rootdir", str(self.folder)]
         os.chdir(self.folder)
         ran = pytester.runpytest_inprocess(
-            "-p", "evalkit.suite.plugin", "-p", "no:cacheprovider", "-q", "-ra", *options, *arguments
+            "-p",
+            "evalkit.suite.plugin",
+            "-p",
+            "no:evalkit",
+            "-p",
+            "no:cacheprovider",
+            "-q",
+            "-ra",
+            *options,
+            *arguments,
         )
         return self._left(files, int(ran.ret), "\n".join([*ran.outlines, *ran.errlines]))
 
