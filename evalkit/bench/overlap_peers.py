@@ -81,4 +81,6 @@ def _run(folder: Path, package: str, script: str, work: Path) -> tuple[float | N
         return None, f"could not be run: {told.strip().splitlines()[-1] if told.strip() else error}"[:160]
     except subprocess.TimeoutExpired:
         return None, f"took longer than {_TIMEOUT} s"
-    return float(json.loads(done.stdout)["seconds"]), f"{package} {version}, Python {sys.version_info.minor}"
+    return float(
+        json.loads(done.stdout.strip().splitlines()[-1])["seconds"]
+    ), f"{package} {version}, Python {sys.version_info.minor}"

@@ -18,6 +18,7 @@ from evalkit.overlap import Item, Problems, read_items
 __all__ = ["FORMS", "data_folder", "items", "prose", "source_files"]
 
 _PIECE = 2500
+_SOURCES = 4000
 
 
 def data_folder() -> Path | None:
@@ -30,7 +31,7 @@ def data_folder() -> Path | None:
 @cache
 def _docstrings() -> tuple[str, ...]:
     found = []
-    for path in source_files():
+    for path in source_files()[:_SOURCES]:
         try:
             tree = ast.parse(path.read_text(encoding="utf-8"))
         except (SyntaxError, ValueError, RecursionError):
@@ -98,8 +99,13 @@ def _documentation() -> list[str]:
     return found
 
 
+@cache
+def _words() -> tuple[str, ...]:
+    return tuple(word for word in " ".join(_docstrings()[:50]).split() if word.isalpha())
+
+
 def _edited(text: str, rng: random.Random, replaced: float, dropped: float) -> str:
-    words = [w for w in " ".join(_docstrings()[:50]).split() if w.isalpha()]
+    words = _words()
     kept = (word for word in text.split() if rng.random() >= dropped)
     return " ".join(rng.choice(words) if rng.random() < replaced else word for word in kept)
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DEFAULT_THRESHOLD", "Candidate", "ParaphraseIndex"]
 
-DEFAULT_THRESHOLD = 0.5
+DEFAULT_THRESHOLD = 0.52
 _WORD = re.compile(r"[^\W_]+")
 _BATCH = 512
 _LEAST_WORDS = 5  # a text of fewer words is near anything that has one of them
@@ -64,7 +64,7 @@ class ParaphraseIndex:
                 seen_in[word] = seen_in.get(word, 0) + 1
         frequencies = np.array([seen_in[word] for word in range(len(self._vocabulary))], np.float64)
         self._weight = np.log((1 + documents) / (1 + frequencies)) + 1
-        self._unknown = float(np.log(1 + documents) + 1)
+        self._unknown = 0.5 * float(np.log(1 + documents) + 1)
         self._items = self._vectors(items).T.tocsr()
 
     def candidates(self, texts: Iterable[str], threshold: float = DEFAULT_THRESHOLD) -> Iterator[Candidate]:
@@ -95,7 +95,7 @@ class ParaphraseIndex:
                 yield Candidate(start + row, item, round(float(values[best]), 4))
 
     def _vectors(self, texts: Sequence[str]) -> csr_array[Any, Any]:
-        """One unit-length row a text; words that nothing else has count for the length only."""
+        """One unit-length row a text; words that no item has lengthen it by half of what their rarity would."""
         from scipy.sparse import csr_array  # noqa: PLC0415 - slow to import
 
         data: list[float] = []

@@ -23,6 +23,7 @@ _KEPT_PER_UNIT = 5
 _EXCERPT = 400
 _MOST_PENDING = 100_000
 _ALIGNED_MOST = 400
+_OUTSIDE = 0.4
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,8 +174,10 @@ class Scanner:
             raw, place = self._around(at, 4 * int(self._sizes[unit]) + 200, by_line=by_line)
             letters = read_letters(raw, escaped=escaped)
             first = int(np.count_nonzero(letters.keep[:place]))
-            share = self._aligner.share(unit, letters.codes, letters.starts, first, int(groups.offset[row]))
-            if share >= self._needed(int(groups.letters[row])):
+            matched = int(groups.offset[row]), int(groups.letters[row])
+            share, outside = self._aligner.share(unit, letters.codes, letters.starts, first, matched)
+            told_enough = 2 * matched[1] >= self.rule.least
+            if share >= self._needed(matched[1]) and (told_enough or outside >= _OUTSIDE):
                 found[row] = True
                 groups.letters[row] = max(int(groups.letters[row]), int(share * int(self._sizes[unit])))
         return found

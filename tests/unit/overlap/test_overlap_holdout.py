@@ -155,3 +155,30 @@ def test_short_items_are_uncheckable_by_word_rules(tmp_path: Path) -> None:
         _items(q="Extraordinarily incomprehensible counterrevolutionaries"), "x", folder=tmp_path, rule="gpt3"
     )
     assert report["q"].state == "uncheckable"
+
+
+COLLOCATION = "Which expression is equivalent to (5 + 2) x 8?"
+
+
+def test_one_collocation_of_a_short_item_is_no_match(tmp_path: Path) -> None:
+    items = _items(math=COLLOCATION, **QUESTIONS)
+    text = (
+        "The resulting operator expression is equivalent to the argument, but will be a sum of 5 products instead of 8."
+    )
+    assert _states(items, text, folder=tmp_path)["math"].state == "clean"
+    assert _states(items, COLLOCATION.lower(), folder=tmp_path)["math"].state == "contaminated"
+
+
+def test_a_short_item_with_a_changed_word_is_a_match(tmp_path: Path) -> None:
+    item = "What would be the capital gained by someone selling a rare violin in Reykjavik?"
+    reports = _states(_items(q=item), item.replace("rare", "costly").replace("someone", "a person"), folder=tmp_path)
+    assert reports["q"].state == "contaminated"
+
+
+def test_a_passage_that_one_item_explains_is_not_its_siblings(tmp_path: Path) -> None:
+    ending = "and leaves half of the torches behind; how many glaciers remain at dawn?"
+    items = _items(
+        a=f"Odette paints 74 violins on day 75 {ending}", b=f"Bertrand sells a dozen ferries to the mayor {ending}"
+    )
+    reports = _states(items, f"Intro. {items[0].text} Outro.", folder=tmp_path)
+    assert {name: report.state for name, report in reports.items()} == {"a": "contaminated", "b": "clean"}
