@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from evalkit.suite.session import SuiteSession
+    from evalkit.suite.settings import Settings
     from evalkit.suite.subject import Subject
     from evalkit.suite.trial import Trial
 
-__all__ = ["BUFFER", "PROPERTY", "ReportBuffer", "run_seed"]
+__all__ = ["BUFFER", "PROPERTY", "ReportBuffer", "run_seed", "session_settings"]
 
 _EXTEND = "evalkit_extend"
 _MARKERS = (
@@ -49,6 +50,7 @@ _OPTIONS: tuple[tuple[str, str, dict[str, Any]], ...] = (
 PROPERTY = "evalkit"
 """Name of the user property that reports of evals and guards carry."""
 BUFFER = "evalkit-reports"
+_CONFIGS: list[pytest.Config] = []
 _SEED = "evalkit_seed"
 _NAME = "evalkit-session"
 
@@ -66,6 +68,18 @@ def pytest_configure(config: pytest.Config) -> None:
     for marker in _MARKERS:
         config.addinivalue_line("markers", marker)
     config.pluginmanager.register(ReportBuffer(), BUFFER)
+    _CONFIGS.append(config)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """The session is over."""
+    if config in _CONFIGS:
+        _CONFIGS.remove(config)
+
+
+def session_settings() -> Settings | None:
+    """Those of the pytest session that runs in this process, innermost first; None outside of one."""
+    return _session(_CONFIGS[-1]).settings if _CONFIGS else None
 
 
 class ReportBuffer:

@@ -21,7 +21,7 @@ from evalkit.suite.concluding import announce, conclude, emit, exit_status, merg
 from evalkit.suite.plugin import BUFFER, PROPERTY, ReportBuffer, run_seed
 from evalkit.suite.records import Scope
 from evalkit.suite.result import SuiteResult
-from evalkit.suite.settings import Settings, activate, deactivate
+from evalkit.suite.settings import Settings
 
 if TYPE_CHECKING:
     from evalkit.suite.subject import Arena, Subject
@@ -46,7 +46,6 @@ class SuiteSession:
         parent = _parent(config)
         self.settings = _settings(config, parent)
         self._entropy = run_seed(config) if self.settings.seed is None else self.settings.seed
-        activate(self.settings)
         self._channel = int(parent.get("channel", -1))
         self._full: dict[str, Path] = {arm: Path(path) for arm, path in parent.get("full", {}).items()}
         self._plans: dict[str, ItemPlan] = {}
@@ -303,10 +302,6 @@ class SuiteSession:
         """Every gate with its numbers, at the end of the terminal's output."""
         if self._result is not None:
             announce(terminalreporter, self._result)
-
-    def pytest_unconfigure(self) -> None:
-        """The session is over."""
-        deactivate(self.settings)
 
 
 def _find_lazily(session: SuiteSession, gate: Any) -> Any:

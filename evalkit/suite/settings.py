@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import sys
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -13,7 +14,7 @@ from typing import Any
 
 from evalkit.errors import UsageError
 
-__all__ = ["PROFILES", "Settings", "activate", "current", "deactivate", "read_table"]
+__all__ = ["PROFILES", "Settings", "current", "read_table"]
 
 PROFILES = ("quick", "ci", "vault")
 _TABLE_KEYS: dict[str, type | tuple[type, ...]] = {
@@ -128,21 +129,8 @@ def _checked(table: Any, where: str) -> dict[str, Any]:
     return table
 
 
-_ACTIVE: list[Settings] = []
-"""Of the pytest sessions that are running in this process, innermost last."""
-
-
-def activate(settings: Settings) -> None:
-    """A pytest session begins."""
-    _ACTIVE.append(settings)
-
-
-def deactivate(settings: Settings) -> None:
-    """It is over."""
-    if settings in _ACTIVE:
-        _ACTIVE.remove(settings)
-
-
 def current() -> Settings:
-    """The settings of the session that is running; outside of one, those of the working directory."""
-    return _ACTIVE[-1] if _ACTIVE else Settings.of(Path.cwd(), {})
+    """The settings of the pytest session that runs in this process; outside of one, those of the working directory."""
+    plugin = sys.modules.get("evalkit.suite.plugin")
+    found: Settings | None = plugin.session_settings() if plugin else None
+    return found or Settings.of(Path.cwd(), {})

@@ -95,7 +95,7 @@ def run_trusted(
     with tempfile.TemporaryDirectory(prefix="evalkit-trusted-") as folder:
         read, write = os.pipe()
         try:
-            command = _command(Path(folder), tree, specs, arms, settings or {}, write)
+            command = _command(Path(folder), tree, specs, arms, settings=settings or {}, channel=write)
             with (Path(folder) / "output").open("w+b") as output:
                 child = subprocess.Popen(
                     command, cwd=folder, env=_environment(), stdin=subprocess.DEVNULL, stdout=output,
@@ -115,7 +115,9 @@ def run_trusted(
     return TrustedRun(decision, sentence, digest, result, said, time.monotonic() - started)
 
 
-def _command(folder: Path, tree: Path, specs: str, arms: Arms, settings: Mapping[str, Any], channel: int) -> list[str]:
+def _command(
+    folder: Path, tree: Path, specs: str, arms: Arms, *, settings: Mapping[str, Any], channel: int
+) -> list[str]:
     ready = {"candidate": str(arms.candidate)} | ({"baseline": str(arms.baseline)} if arms.baseline else {})
     parent = folder / "parent.json"
     told = {
