@@ -135,6 +135,11 @@ class ModeratedT:
         """Mean difference so far, in the metric's units; 0 before the first pair."""
         return self._null + self._sd * self._sum / self._n if self._n else 0.0
 
+    @property
+    def mean_in_sd(self) -> float:
+        """Mean difference beyond the null so far, in noise sds; 0 before the first pair."""
+        return self._sum / self._n if self._n else 0.0
+
     def update(self, x: float, /) -> float:
         """Takes one difference ``candidate − incumbent``.
 

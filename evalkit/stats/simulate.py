@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from evalkit.stats.diagnostics import diagnose
+from evalkit.stats.futility import FAR
 from evalkit.stats.noise import Noise
 from evalkit.stats.online import run_level
 from evalkit.stats.world import Draws, Population, World
@@ -156,7 +157,7 @@ class Gate:
             sums, squares = sums + u, squares + u * u
             log_e, ratio = self._evidence(n, sums, squares)
             strong = (log_e >= bar) & (n >= policy.min_pairs)
-            weak = ratio < policy.futility_growth * n - policy.futility_bound
+            weak = (ratio < policy.futility_growth * n - policy.futility_bound) & (sums <= FAR * n)
             ended = strong | weak | (n == policy.max_pairs)
             kept += self._settle(active[ended], strong[ended], log_e[ended], n, effect)
             active, bar, scale = active[~ended], bar[~ended], scale[~ended]

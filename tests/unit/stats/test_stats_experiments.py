@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from evalkit.stats import (
+    FRUGAL,
     STANDARD,
+    THOROUGH,
     Baseline,
     CasesTest,
     CumulativeMargin,
@@ -270,3 +272,12 @@ def test_baseline_follows_the_incumbent():
     kept = start.after_keep([5.0] * 4, [start.mean] * 4, n, shrink=0.0)
     assert kept.mean == pytest.approx(5.0)
     assert Baseline.from_dict(kept.to_dict()) == kept
+
+
+@pytest.mark.parametrize("policy", [STANDARD, THOROUGH, FRUGAL], ids=lambda p: p.name)
+@pytest.mark.parametrize("effect", [6.0, 15.0, 40.0, 100.0, 300.0])
+def test_effects_far_above_the_noise_are_kept_soon(policy, effect):
+    n = noise()
+    decision = drive(ScalarTest(policy, n, 6e-4, baseline=Baseline(n.mean, n.cost)), effect)
+    assert decision.outcome == "keep"
+    assert decision.pairs <= 12
