@@ -35,6 +35,7 @@ _DEFAULT_HEADER = ("commit", "val_bpb", "memory_gb", "status", "description")
 _COMMENT = re.compile(r"#\s*([A-Za-z_ -]{1,40}?)\s*:\s*(.{1,200})")
 _WORKER = re.compile(r"[0-9]{1,9}[a-z]")
 _CASE = re.compile(r"\s*([^\s:=,;]{1,80})\s*[:=]\s*(-?[0-9.eE+-]{1,32})\s*")
+_DIGIT = re.compile(r"[0-9]")
 _MAX_CASES = 100_000
 _FEWEST_DELIMITERS = 2
 _DIRECTIONS: dict[str, Goal] = {
@@ -177,7 +178,7 @@ def _take(state: _State, line: Line, cells: list[str]) -> None:
 
 def _may_be_header(columns: Columns, cells: list[str]) -> bool:
     """Whether it is worth a closer look: where the metric should be there is no digit at all."""
-    return columns.metric >= len(cells) or not any(character.isdigit() for character in cells[columns.metric])
+    return columns.metric >= len(cells) or _DIGIT.search(cells[columns.metric]) is None
 
 
 def _second_header(state: _State, line: Line, cells: list[str]) -> None:
@@ -223,10 +224,11 @@ def _cell(cells: list[str], position: int | None) -> str:
 
 
 def _row(state: _State, columns: Columns, line: Line, cells: list[str]) -> HistoryRow:
-    status_text = _cell(cells, columns.status)
+    status_text, measured = _cell(cells, columns.status), cells[columns.metric]
     status = parse_status(status_text) if columns.status is not None else Status.UNKNOWN
-    value = parse_number(cells[columns.metric])
-    _note_value(state, line.number, cells[columns.metric].strip(), status, value)
+    value = parse_number(measured)
+    if value is None:
+        _note_value(state, line.number, measured.strip(), status)
     label, commit = _cell(cells, columns.label), _cell(cells, columns.commit)
     commit = "" if commit == "-" else commit
     description = _cell(cells, columns.text)
@@ -243,23 +245,27 @@ def _row(state: _State, columns: Columns, line: Line, cells: list[str]) -> Histo
         timestamp=parse_time(_cell(cells, columns.time)) if columns.time is not None else None,
         segment=len(state.segments) - 1,
         baseline=is_baseline(status_text, description, commit),
-        detail=bool(_WORKER.fullmatch(label)),
+        detail=bool(label) and _WORKER.fullmatch(label) is not None,
         passed=parse_fraction(_cell(cells, columns.passed)) if columns.passed is not None else None,
         extra=_extra(columns, cells),
         cases=_cases(_cell(cells, columns.cases)) if columns.cases is not None else (),
     )
 
 
-def _note_value(state: _State, number: int, cell: str, status: Status, value: float | None) -> None:
-    if value is None and cell not in {"", "-"}:
+def _note_value(state: _State, number: int, cell: str, status: Status) -> None:
+    if cell not in {"", "-"}:
         state.problem(number, f"{cell[:40]!r} is not a finite number; the row has no metric", dropped=False)
-    elif value is None and status is Status.KEEP:
+    elif status is Status.KEEP:
         state.problem(number, "kept without a metric", dropped=False)
 
 
 def _extra(columns: Columns, cells: list[str]) -> tuple[tuple[str, float], ...]:
-    found = ((columns.names[position], parse_number(cells[position])) for position in columns.extra)
-    return tuple((name, value) for name, value in found if value is not None)
+    found: list[tuple[str, float]] = []
+    for position in columns.extra:  # a loop: it runs for every row
+        value = parse_number(cells[position])
+        if value is not None:
+            found.append((columns.names[position], value))
+    return tuple(found)
 
 
 def _cases(cell: str) -> tuple[tuple[str, float], ...]:

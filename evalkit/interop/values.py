@@ -34,10 +34,14 @@ _REMARK = re.compile(r"([a-z][a-z_ -]*?)\s*[(\[].*[)\]]")
 
 def parse_number(text: str) -> float | None:
     """A finite decimal number, with an optional percent sign (which does not scale it); None for anything else."""
-    text = text.strip()
-    if len(text) > _LONGEST_NUMBER or not _NUMBER.fullmatch(text):
+    if len(text) > _LONGEST_NUMBER:
+        text = text.strip()
+        if len(text) > _LONGEST_NUMBER:
+            return None
+    found = _NUMBER.fullmatch(text) or _NUMBER.fullmatch(text.strip())
+    if found is None:
         return None
-    value = float(text.rstrip("%"))
+    value = float(found[0].rstrip("%"))
     return value if math.isfinite(value) else None
 
 
@@ -69,9 +73,12 @@ def parse_status(text: str) -> Status:
 
 def is_baseline(status_text: str, description: str, commit: str) -> bool:
     """Whether a row measures the starting point: its status, commit or first word says so."""
-    if status_text.strip().lower() in _BASELINE or commit.strip().lower() in _BASELINE:
-        return True
-    return bool(_STARTING.match(description))
+    return _says_baseline(status_text) or commit.strip().lower() in _BASELINE or bool(_STARTING.match(description))
+
+
+@lru_cache(maxsize=256)
+def _says_baseline(status_text: str) -> bool:
+    return status_text.strip().lower() in _BASELINE
 
 
 def parse_time(value: object) -> float | None:

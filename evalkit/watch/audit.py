@@ -220,36 +220,59 @@ def _verdict(placed: Placed, chain: Chain, position: int, judged: _Judged | None
     standing = before.gain if before is not None else None
     claimed = placed.gain - standing if placed.gain is not None and standing is not None else None
     level = judged.level.get(position) if judged is not None else None
-    base = RowVerdict(row, Verdict.DISCARDED, "", claimed=claimed, level=level, marks=placed.marks)
+    if placed.kind not in {Kind.KEEP, Kind.SAME_KEPT}:
+        known = RowVerdict(row, Verdict.DISCARDED, "", claimed=claimed, level=level, marks=placed.marks)
+        return _not_kept(known, placed)
     if Mark.START in placed.marks:
-        return replace(base, verdict=Verdict.START, reason="later rows stand on it", kept=True, claimed=None)
-    if placed.kind in {Kind.KEEP, Kind.SAME_KEPT}:
-        return _kept(replace(base, kept=True), placed, position, judged)
-    return _not_kept(base, placed)
+        return RowVerdict(row, Verdict.START, "later rows stand on it", kept=True, level=level, marks=placed.marks)
+    return _kept(_Known(row, claimed, level, placed.marks), placed, position, judged)
 
 
-def _kept(base: RowVerdict, placed: Placed, position: int, judged: _Judged | None) -> RowVerdict:
-    claimed = base.claimed or 0.0
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What is known of a kept row before it is judged."""
+
+    row: HistoryRow
+    claimed: float | None
+    level: float | None
+    marks: tuple[Mark, ...]
+
+    def says(
+        self, verdict: Verdict, reason: str, probability: float | None = None, effect: float | None = None
+    ) -> RowVerdict:
+        return RowVerdict(
+            self.row,
+            verdict,
+            reason,
+            kept=True,
+            claimed=self.claimed,
+            probability=probability,
+            effect=effect,
+            level=self.level,
+            marks=self.marks,
+        )
+
+
+def _kept(known: _Known, placed: Placed, position: int, judged: _Judged | None) -> RowVerdict:
+    claimed = known.claimed or 0.0
     if placed.kind is Kind.SAME_KEPT:
         why = next((words for mark, words in _NOTHING.items() if mark in placed.marks), "it changed nothing")
-        return replace(
-            base, verdict=Verdict.SAME, reason=f"{why}; whatever it shows is noise", probability=0.0, effect=0.0
-        )
+        return known.says(Verdict.SAME, f"{why}; whatever it shows is noise", 0.0, 0.0)
     if judged is None:
-        return replace(base, verdict=Verdict.UNKNOWABLE, reason="how noisy one run is can't be told from this file")
-    known = replace(base, probability=judged.better[position], effect=judged.effect[position])
+        return known.says(Verdict.UNKNOWABLE, "how noisy one run is can't be told from this file")
+    probability, effect = judged.better[position], judged.effect[position]
     if claimed == 0:
-        return replace(known, verdict=Verdict.TIE, reason="recorded exactly as good as the keep before it")
+        return known.says(Verdict.TIE, "recorded exactly as good as the keep before it", probability, effect)
     if claimed < 0:
-        return replace(known, verdict=Verdict.WORSE, reason="recorded worse than the keep before it")
-    return replace(known, verdict=Verdict.UNSURE, reason="")
+        return known.says(Verdict.WORSE, "recorded worse than the keep before it", probability, effect)
+    return known.says(Verdict.UNSURE, "", probability, effect)
 
 
 def _not_kept(base: RowVerdict, placed: Placed) -> RowVerdict:
     row, marks = placed.row, placed.marks
     if Mark.ZERO in marks:
         return replace(base, verdict=Verdict.IMPLAUSIBLE, reason="0 is recorded where nothing near 0 was ever measured")
-    if placed.kind is Kind.SAME or not _REPEATS.isdisjoint(marks):
+    if placed.kind is Kind.SAME or (marks and not _REPEATS.isdisjoint(marks)):
         return replace(base, verdict=Verdict.REPEAT, reason=", ".join(marks))
     if row.status is Status.CRASH:
         return replace(base, verdict=Verdict.CRASH, reason="nothing was measured", claimed=None)

@@ -147,7 +147,8 @@ def _jumps(chains: Sequence[Chain], segment: Segment) -> Iterable[Finding]:
     if len(claims) < _FEWEST_CLAIMS:
         return
     typical = median(claim for _, claim in claims)
-    jumps = [row for row, claim in claims if claim > _JUMP * typical and claim >= max(other for _, other in claims) / 2]
+    bar = max(_JUMP * typical, max(claim for _, claim in claims) / 2)
+    jumps = [row for row, claim in claims if claim >= bar and claim > _JUMP * typical]
     if jumps:
         text = (
             f"{_many(len(jumps), 'keep claims', 'keeps claim')} over {_JUMP:.0f} times the usual gain of {typical:.3g}"
