@@ -126,6 +126,10 @@ def main(arguments: list[str] | None = None) -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)
+    except OSError as error:
+        where = f": {error.filename}" if error.filename else ""
+        click.echo(f"evalkit: the operating system refused something: {error.strerror or error}{where}", err=True)
+        sys.exit(EvalkitError.exit_code)
     sys.exit(code if isinstance(code, int) else 0)
 
 

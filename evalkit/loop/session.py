@@ -26,6 +26,7 @@ from evalkit.verify.examination import Attempt, examine, refuse
 from evalkit.verify.keeping import finish_keep
 from evalkit.verify.verdict import Decision, Reason, Verdict
 from evalkit.verify.workbench import Workbench
+from evalkit.workspace.disk import disk_errors
 
 __all__ = ["Limits", "Session", "Watcher"]
 
@@ -144,7 +145,8 @@ class Session:
     def _next(self) -> Verdict:
         number = self._bench.book.experiments + 1
         self._watcher.proposing(number)
-        work = Path(tempfile.mkdtemp(prefix="evalkit-proposal-"))
+        with disk_errors("make a folder for the proposal"):
+            work = Path(tempfile.mkdtemp(prefix="evalkit-proposal-"))
         try:
             return self._propose(number, work / "workspace")
         finally:
@@ -189,12 +191,13 @@ class Session:
             return ""
         digest = hashlib.sha256(transcript).hexdigest()
         folder = self._bench.state / "transcripts"
-        folder.mkdir(exist_ok=True)
         file = folder / f"{digest}.txt"
-        if not file.exists():
-            begun = file.with_suffix(".tmp")
-            begun.write_bytes(transcript)
-            begun.rename(file)  # there whole, or not at all
+        with disk_errors(f"keep the transcript {file}"):
+            folder.mkdir(exist_ok=True)
+            if not file.exists():
+                begun = file.with_suffix(".tmp")
+                begun.write_bytes(transcript)
+                begun.rename(file)  # there whole, or not at all
         return digest
 
 

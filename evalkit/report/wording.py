@@ -49,8 +49,8 @@ def duration(seconds: float) -> str:
 
 
 def one_line(text: str, width: int) -> str:
-    """The text on one line, cut with an ellipsis."""
-    flat = " ".join(text.split())
+    """The text on one line, cut with an ellipsis; nothing in it can move a terminal's cursor."""
+    flat = "".join(c if c.isprintable() else "�" for c in " ".join(text.split()))
     return flat if len(flat) <= width else flat[: width - 1] + "…"
 
 

@@ -140,7 +140,7 @@ def live(folder: Path, experiments: int, plan: dict) -> int:
     if pid == 0:
         try:
             child(folder, experiments, plan)
-        except EvalkitError as error:
+        except (EvalkitError, OSError) as error:  # what the command line says in a sentence
             sys.stderr.write(f"{error}\n")
             os._exit(REFUSED)
         except BaseException:  # noqa: BLE001 - the child must not go on as a second parent
