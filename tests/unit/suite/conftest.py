@@ -16,34 +16,11 @@ import pytest
 from evalkit.errors import SandboxUnavailable
 from evalkit.sandbox.testing import open_for_test
 
-SOLVE = """
-def double(x):
-    return 2 * x
-"""
-
-SPEC = """
-import pytest
-from evalkit.suite import *
-
-@pytest.mark.eval(metric="score", trials=2)
-@pytest.mark.parametrize("n", range(6))
-def test_quality(subject, trial, n):
-    trial.record("score", subject.call("solve:double", n) == 2 * n)
-
-GATE = AtLeast("score", 0.4)
-"""
-
-RECORDED = """
-import pytest
-from evalkit.suite import *
-
-@pytest.mark.eval(metric="score", trials=2)
-@pytest.mark.parametrize("n", range(6))
-def test_quality(trial, n):
-    trial.record("score", {value})
-
-GATE = AtLeast("score", 0.4)
-"""
+PLUGINS = (
+    *("-p", "evalkit.suite.plugin", "-p", "evalkit.report.suitefiles", "-p", "no:cacheprovider"),
+    *("-p", "no:evalkit", "-p", "no:evalkit-report"),
+)
+"""By module, so that it doesn't matter whether the entry points are installed."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +31,8 @@ class Ran:
     text: str
     cases: dict[str, str]
     result: dict[str, Any]
+    sarif: dict[str, Any]
+    summary: str
 
 
 class Bench:
@@ -93,7 +72,7 @@ class Bench:
                 "-q",
                 "-ra",
             ),
-            *(f"--junitxml={files['junit']}", f"--evalkit-json={files['json']}", *arguments),
+            *(f"--junitxml={files['junit']}", f"--evalkit-json={files['json']}", *_outputs(files), *arguments),
         ]
         ran = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, timeout=120, check=False)
         return self._left(files, ran.returncode, ran.stdout + ran.stderr)
@@ -102,6 +81,7 @@ class Bench:
         """In this process, which is ten times as fast."""
         files = self._files()
         options = [f"--junitxml={files['junit']}", f"--evalkit-json={files['json']}", "--rootdir", str(self.folder)]
+        options += _outputs(files)
         os.chdir(self.folder)
         ran = pytester.runpytest_inprocess(
             "-p",
@@ -118,7 +98,7 @@ class Bench:
         return self._left(files, int(ran.ret), "\n".join([*ran.outlines, *ran.errlines]))
 
     def _files(self) -> dict[str, Path]:
-        files = {name: self.folder / f"out-{name}" for name in ("junit", "json")}
+        files = {name: self.folder / f"out-{name}" for name in ("junit", "json", "sarif", "summary")}
         for file in files.values():
             file.unlink(missing_ok=True)
         return files
@@ -127,7 +107,13 @@ class Bench:
     def _left(files: dict[str, Path], code: int, text: str) -> Ran:
         cases = _cases(files["junit"])
         result = json.loads(files["json"].read_text()) if files["json"].is_file() else {}
-        return Ran(code, text, cases, result)
+        sarif = json.loads(files["sarif"].read_text()) if files["sarif"].is_file() else {}
+        summary = files["summary"].read_text() if files["summary"].is_file() else ""
+        return Ran(code, text, cases, result, sarif, summary)
+
+
+def _outputs(files: dict[str, Path]) -> list[str]:
+    return [f"--evalkit-sarif={files['sarif']}", f"--evalkit-summary={files['summary']}"]
 
 
 def _cases(file: Path) -> dict[str, str]:

@@ -83,6 +83,9 @@ def _agree(ran, case):
     assert (ran.code, ran.result["decision"], gate) == (case.code, case.decision, case.junit), ran.text
     assert f"evalkit: {case.decision}" in ran.text
     assert case.said in ran.text
+    bad = [result for result in ran.sarif["runs"][0]["results"] if result["level"] == "error"]
+    assert bool(bad) == (case.code != 0)
+    assert case.decision.replace("NONE", "NOTHING TO JUDGE") in ran.summary
 
 
 @pytest.mark.parametrize("name", CASES)
