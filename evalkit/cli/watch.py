@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,6 +40,8 @@ _NOTHING_KEPT = "nothing was kept yet, so head is the anchor"
     help="Take the keep that is found out of head, as a commit. hard: if need be with the keeps after it.",
 )
 @click.option("--threshold", type=click.FloatRange(min=10), help="Visits between false alarms. Default: 1000.")
+@click.option("--markdown", type=click.Path(path_type=Path, dir_okay=False), help="Write a summary; - prints it.")
+@click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Write one offline page, all visits.")
 @click.option("--every", type=click.IntRange(min=1), help="Do nothing unless so many keeps came since the last visit.")
 def command(
     file: Path | None,
@@ -49,6 +51,8 @@ def command(
     find: bool,
     rollback: str | None,
     threshold: float | None,
+    markdown: Path | None,
+    html: Path | None,
     every: int | None,
 ) -> None:
     """Has head silently lost what the run started from, and which keep lost it?
@@ -68,6 +72,7 @@ def command(
     if rollback and not find:
         raise UsageError("--rollback needs the search that --no-find leaves out", "leave one of the two out")
     wanted = _Wanted(find=find, rollback=rollback, threshold=threshold, every=every, as_json=as_json)
+    wanted = replace(wanted, markdown=markdown, html=html)
     end(_visit(file, profile, wanted))
 
 
@@ -111,6 +116,8 @@ class _Wanted:
     threshold: float | None
     every: int | None
     as_json: bool
+    markdown: Path | None = None
+    html: Path | None = None
 
 
 def _visit(file: Path | None, profile: str, wanted: _Wanted) -> int:
@@ -128,8 +135,30 @@ def _visit(file: Path | None, profile: str, wanted: _Wanted) -> int:
         document, lines = _visit_document(done), _visit_lines(done)
         if wanted.find:
             _follow(bench, done, wanted, document, lines)
+        _write(bench, wanted, document, lines)
+    if str(wanted.markdown) == "-" and not wanted.as_json:
+        return _LOST if document["alarm"] else _CLEAN
     _print(wanted.as_json, document, "\n".join(lines))
     return _LOST if done.alarms or done.broken else _CLEAN
+
+
+def _write(bench: Workbench, wanted: _Wanted, document: dict[str, Any], lines: list[str]) -> None:
+    from evalkit.report.watch_page import as_html, as_markdown  # noqa: PLC0415 - loads late
+
+    if str(wanted.markdown) == "-":
+        click.echo(as_markdown(bench.contract.name, document, lines))
+    elif wanted.markdown is not None:
+        _save(wanted.markdown, as_markdown(bench.contract.name, document, lines))
+    if wanted.html is not None:
+        visits = [record.body for record in bench.ledger.records("visited")]
+        _save(wanted.html, as_html(bench.contract.name, document, lines, visits))
+
+
+def _save(target: Path, text: str) -> None:
+    try:
+        target.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{target} can't be written ({error.strerror})", "name a file in a folder of yours") from None
 
 
 def _follow(bench: Workbench, done: Visit, wanted: _Wanted, document: dict[str, Any], lines: list[str]) -> None:
@@ -202,6 +231,7 @@ def _metric_document(metric: MetricVisit) -> dict[str, Any]:
         "tolerance": metric.tolerance,
         **metric.report.as_json(),
         "environment_shift": metric.shift,
+        "spread_ratio": metric.spread if metric.spread is None or math.isfinite(metric.spread) else None,
         "worse_slices": [{"label": s.label, "change": s.change, "cases": s.cases, "z": s.z} for s in metric.slices],
     }
 
@@ -212,6 +242,7 @@ def _visit_document(done: Visit) -> dict[str, Any]:
         "alarm": bool(done.alarms or done.broken),
         "broken": done.broken,
         "metrics": [_metric_document(metric) for metric in done.metrics],
+        "cost_ratio": done.cost,
         "environment_changed": {name: list(values) for name, values in done.changed.items()},
     }
 
@@ -226,10 +257,14 @@ def _visit_lines(done: Visit) -> list[str]:
         if metric.shift:
             before, now = metric.shift["before"], metric.shift["now"]
             lines.append(f"  the anchor itself moved on {metric.name} ({before:.4g} → {now:.4g}): not the code")
+        if metric.spread:
+            lines.append(f"  {metric.name} scatters ×{metric.spread:.2g} as wide as the anchor's")
         lines += [
             f"  {metric.name} is worse on {found.label} ({found.change:+.3g} over {found.cases} cases), not overall"
             for found in metric.slices
         ]
+    if done.cost:
+        lines.append(f"  a trial of head takes ×{done.cost:.2g} the CPU of the anchor's, on the same cases")
     lines += [f"  environment: {name} was {old!r}, is {new!r}" for name, (old, new) in done.changed.items()]
     return lines
 

@@ -21,6 +21,7 @@ from evalkit.verify.workbench import Workbench
 from evalkit.watch.bisect import Bisection, Cost, Finding, predict_cost
 from evalkit.watch.drift import DriftPolicy, DriftWatch, VisitReport, environment_shift
 from evalkit.watch.lineage import ROLLED_BACK, lineage, pointed_at
+from evalkit.watch.notes import cost_ratio, spread_ratio
 from evalkit.watch.slices import Slice, worse_slices
 
 __all__ = ["MetricVisit", "Suspects", "Visit", "find_keep", "suspects", "visit"]
@@ -29,6 +30,7 @@ _RECORD, _FOUND = "visited", "bisected"
 _MAX_INVALID = 3
 _EXACT_PAIRS = 2
 _HISTORY = 50
+_RECENT = 8
 _Progress = Callable[[int, int], None]
 
 
@@ -43,6 +45,7 @@ class MetricVisit:
         report: of the e-CUSUM; for a metric without noise, of the bare comparison.
         slices: groups of cases that are worse although the metric as a whole is not.
         shift: the anchor itself measures differently than in earlier visits (plain data), or None.
+        spread: how much wider head's values scatter than the anchor's, as a ratio; None where that may be chance.
     """
 
     name: str
@@ -51,6 +54,7 @@ class MetricVisit:
     report: VisitReport
     slices: tuple[Slice, ...] = ()
     shift: Mapping[str, float] | None = None
+    spread: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +66,14 @@ class Visit:
         metrics: in the contract's order; empty where nothing was kept yet.
         changed: environment values that differ from the last visit (or the opening): name → (before, now).
         broken: one sentence when head has no value where the anchor has one, else empty.
+        cost: how much more CPU a trial of head takes than one of the anchor, as a ratio; None where that may be chance.
     """
 
     keeps: int
     metrics: tuple[MetricVisit, ...]
     changed: Mapping[str, tuple[Any, Any]]
     broken: str = ""
+    cost: float | None = None
 
     @property
     def alarms(self) -> tuple[MetricVisit, ...]:
@@ -143,7 +149,7 @@ def visit(bench: Workbench, *, policy: DriftPolicy | None = None, progress: _Pro
         return Visit(book.keeps, (), changed, broken)
     done = tuple(_metric_visit(item, pairs, past) for item in watched)
     bench.record(_RECORD, _body(bench, watched, done, pairs))
-    return Visit(book.keeps, done, changed)
+    return Visit(book.keeps, done, changed, cost=cost_ratio(pairs))
 
 
 def _latest_state(bench: Workbench) -> Mapping[str, Any]:
@@ -205,7 +211,14 @@ def _metric_visit(item: _Watched, pairs: list[Pair], past: list[Mapping[str, Any
         report=report,
         slices=worse_slices(pairs, item.metric),
         shift=asdict(shift) if shift else None,
+        spread=spread_ratio([*_values(past[-_RECENT:], name), (item.heads, item.anchors)]) if item.machine else None,
     )
+
+
+def _values(past: list[Mapping[str, Any]], name: str) -> list[tuple[list[float], list[float]]]:
+    """Of each visit head's values and the anchor's."""
+    found = (body["metrics"].get(name) for body in past if not body.get("broken"))
+    return [(metric["head"], metric["anchor"]) for metric in found if metric]
 
 
 def _body(

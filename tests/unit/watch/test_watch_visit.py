@@ -236,3 +236,47 @@ def test_the_command_on_a_series(tmp_path):
     assert "c30 (after c29)" in result.output
     document = json.loads(call("--series", str(path), "--json").output)
     assert document["series"][0]["changes"][0]["commit"] == "c30"
+
+
+def test_the_pages(opened, tmp_path):
+    opened.contract.name = "tiny <b>"
+    page, text = tmp_path / "w.html", tmp_path / "w.md"
+    call("--html", str(page))
+    assert "nothing lost after 0 keeps" in page.read_text()
+    for number in range(1, 10):
+        opened.keep(number)
+    outputs = [call("--html", str(page), "--markdown", str(text)) for _ in range(6)]
+    assert max(result.exit_code for result in outputs) == 1
+    assert text.read_text().startswith("# Watch: tiny &lt;b&gt;: ALARM after 9 keeps\n\n| metric |")
+    assert "experiment 103" in text.read_text()
+    assert page.read_text().count("<circle") >= 2 * 2
+    assert "tiny &lt;b&gt;" in page.read_text()
+    assert "<b>" not in page.read_text()
+    printed = call("--markdown", "-", "--no-find")
+    assert printed.output.startswith("# Watch")
+    assert printed.exit_code == 1
+    with pytest.raises(UsageError, match="can't be written"):
+        call("--html", str(tmp_path / "nowhere" / "x.html"))
+    with pytest.raises(UsageError, match="--no-find"):
+        call("--rollback", "--no-find")
+
+
+def test_a_keep_that_a_guard_wanted_probed_brings_the_visit_forward(opened):
+    opened.keep(1)
+    assert call("--every", "5").output.startswith("fewer than 5 keeps")
+    body = {"experiment": 101, "decision": "KEEP", "findings": [{"severity": "probe"}]}
+    opened.ledger.items.append(SimpleNamespace(kind="decided", seq=len(opened.ledger.items), body=body))
+    assert "ok: score" in call("--every", "5").output
+    assert call("--every", "5").output.startswith("fewer than 5 keeps")
+
+
+def test_an_alarm_of_a_metric_without_noise_stays_an_alarm(opened):
+    size = Metric("bytes", "minimize", "p", Trust.SCORED, margin=Margin(1.0))
+    bench = Bench([(0.0, 0.0), (0.0, -3.0)], sd=0.0, metrics=(SCORE, size))
+    for name in ("contract", "book", "noise", "levels", "sd"):
+        if hasattr(bench, name):
+            setattr(opened, name, getattr(bench, name))
+    opened.keep(1)
+    result = call()
+    assert result.exit_code == 1
+    assert "bytes: 'bytes' has no noise" in result.output
