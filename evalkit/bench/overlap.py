@@ -105,7 +105,7 @@ def _scanned(holdout: Holdout, shards: Sequence[Shard]) -> int:
 
 def _two_processes(holdout: Holdout, path: Path) -> Figure:
     """Wall time of one process over that of two, interleaved."""
-    shards = plan_shards([path], shard_size=max(1 << 20, path.stat().st_size // 8))
+    shards = plan_shards([path], shard_size=max(1 << 20, path.stat().st_size // 4)) * 4
     times: dict[int, list[float]] = {1: [], 2: []}
     for _ in range(3):
         for jobs in (1, 2):

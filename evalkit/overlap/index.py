@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evalkit.errors import DataError
+from evalkit.overlap.alignment import Aligner
 from evalkit.overlap.units import Units, collect_units
 from evalkit.overlap.windows import DEFAULT_WINDOW, Hasher, Window, Windows
 
@@ -29,6 +30,7 @@ _THIRTY_TWO = np.uint64(32)
 _LOW_HALF = np.uint64(0xFFFFFFFF)
 _SECOND_PROBE = np.uint32(0x85EBCA6B)
 _FORMAT = 1
+_PART = 1 << 17  # windows handled at a time while an index is built; keeps its peak near its size
 
 WHOLE_WEIGHT = 1_000_000
 """Weight of a window that lies in one place only."""
@@ -62,12 +64,12 @@ _NO_HITS = Hits(*(np.empty(0, np.int64) for _ in range(5)))
 class _Filter:
     """A bitmap that says "perhaps" or "no" to a hash, two probes each."""
 
-    def __init__(self, hashes: NDArray[np.uint32]) -> None:
-        bits = min(26, max(16, int(np.ceil(np.log2(32 * max(1, len(hashes)))))))
+    def __init__(self, keys: NDArray[np.uint64]) -> None:
+        bits = min(26, max(16, int(np.ceil(np.log2(32 * max(1, len(keys)))))))
         self._shift = np.uint32(32 - bits)
         self._bytes = np.zeros(1 << (bits - 3), np.uint8)
-        for low in range(0, len(hashes), 1 << 18):
-            for probe in self._probes(hashes[low : low + (1 << 18)]):
+        for low in range(0, len(keys), _PART):
+            for probe in self._probes(_hashes(keys[low : low + _PART])):
                 np.bitwise_or.at(self._bytes, probe >> np.uint32(3), self._bit(probe))
 
     def _probes(self, hashes: NDArray[np.uint32]) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
@@ -105,9 +107,8 @@ class ContainmentIndex:
         self.common = common
         keys = _sorted_keys(units, window)
         self._keys, self._common_keys = _split_common(keys, common)
-        self._filter = _Filter(_hashes(self._keys))
+        self._filter = _Filter(self._keys)
         self._common_places = np.sort((self._common_keys & _LOW_HALF) << _THIRTY_TWO | self._common_keys >> _THIRTY_TWO)
-        self._padded = np.concatenate([units.marked, np.zeros(window.size if not window.words else 1, np.uint8)])
 
     @classmethod
     def of_texts(cls, texts: Iterable[str], window: Window = DEFAULT_WINDOW, common: int = 50) -> ContainmentIndex:
@@ -123,6 +124,11 @@ class ContainmentIndex:
     def seed_counts(self) -> Ints:
         """Windows of every unit that can start a match."""
         return self._per_unit(self._keys)
+
+    @functools.cached_property
+    def aligner(self) -> Aligner:
+        """Aligns texts with the units."""
+        return Aligner(self.units)
 
     @functools.cached_property
     def hasher(self) -> Hasher:
@@ -151,7 +157,7 @@ class ContainmentIndex:
         for low in range(0, len(rows), 1 << 14):
             part = slice(low, low + (1 << 14))
             ours = codes.take(first[part, None] + reach, mode="clip")
-            theirs = self._padded.take(places[part, None] + reach, mode="clip") & _SEVEN
+            theirs = self.units.marked.take(places[part, None] + reach, mode="clip") & _SEVEN
             same[part] &= ((ours == theirs) | (reach >= size[part, None])).all(axis=1)
         unit = unit[same]
         return Hits(rows[same], unit, places[same] - self.units.base.take(unit), size[same], weight[same])
@@ -174,8 +180,8 @@ class ContainmentIndex:
     def mean_weights(self) -> NDArray[np.float64]:
         """Average weight of every unit's windows, common ones included at 0."""
         total = np.zeros(self.units.count, np.float64)
-        for low in range(0, len(self._keys), 1 << 20):
-            part = self._keys[low : low + (1 << 20)]
+        for low in range(0, len(self._keys), _PART):
+            part = self._keys[low : low + _PART]
             _, inverse, count = np.unique(_hashes(part), return_inverse=True, return_counts=True)
             owners = np.searchsorted(self.units.base, (part & _LOW_HALF).astype(np.int64), "right") - 1
             total += np.bincount(owners, (WHOLE_WEIGHT // count)[inverse], self.units.count)
@@ -183,8 +189,8 @@ class ContainmentIndex:
 
     def _per_unit(self, keys: NDArray[np.uint64]) -> Ints:
         counts = np.zeros(self.units.count, np.int64)
-        for low in range(0, len(keys), 1 << 20):
-            places = (keys[low : low + (1 << 20)] & _LOW_HALF).astype(np.int64)
+        for low in range(0, len(keys), _PART):
+            places = (keys[low : low + _PART] & _LOW_HALF).astype(np.int64)
             owners = np.searchsorted(self.units.base, places, "right") - 1
             counts += np.bincount(owners, minlength=self.units.count)
         return counts
@@ -251,8 +257,8 @@ def _split_common(keys: NDArray[np.uint64], common: int) -> tuple[NDArray[np.uin
     if len(keys) <= common:
         return keys, keys[:0]
     shared: list[NDArray[np.uint32]] = []
-    for low in range(0, len(keys) - common, 1 << 20):
-        high = min(low + (1 << 20), len(keys) - common)
+    for low in range(0, len(keys) - common, _PART):
+        high = min(low + _PART, len(keys) - common)
         early, late = _hashes(keys[low:high]), _hashes(keys[low + common : high + common])
         shared.append(np.unique(early[early == late]))
     everywhere = np.unique(np.concatenate(shared))
@@ -260,8 +266,8 @@ def _split_common(keys: NDArray[np.uint64], common: int) -> tuple[NDArray[np.uin
         return keys, keys[:0]
     apart: list[NDArray[np.uint64]] = []
     filled = 0
-    for low in range(0, len(keys), 1 << 20):
-        part = keys[low : low + (1 << 20)]
+    for low in range(0, len(keys), _PART):
+        part = keys[low : low + _PART]
         is_common = np.isin(_hashes(part), everywhere)
         apart.append(part[is_common])
         rest = part[~is_common]

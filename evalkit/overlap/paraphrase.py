@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DEFAULT_THRESHOLD", "Candidate", "ParaphraseIndex"]
 
-DEFAULT_THRESHOLD = 0.52
+DEFAULT_THRESHOLD = 0.53
 _WORD = re.compile(r"[^\W_]+")
 _BATCH = 512
 _LEAST_WORDS = 5  # a text of fewer words is near anything that has one of them

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from evalkit.overlap.alignment import Aligner
+from evalkit.overlap.alignment import Passage
 from evalkit.overlap.chunks import Chunk
 from evalkit.overlap.index import ContainmentIndex, Hits
 from evalkit.overlap.letters import Letters, read_letters
@@ -22,6 +22,7 @@ Ints = NDArray[np.int64]
 _KEPT_PER_UNIT = 5
 _EXCERPT = 400
 _MOST_PENDING = 100_000
+_NONE = np.empty(0, np.int64)
 _ALIGNED_MOST = 400
 _OUTSIDE = 0.4
 
@@ -91,7 +92,6 @@ class Scanner:
         self._counts = index.window_counts
         self._weights = index.mean_weights
         self._pending = Sightings.none()
-        self._aligner = Aligner(index.units)
         self._chunks: list[Chunk] = []
 
     def feed(self, chunk: Chunk) -> None:
@@ -107,7 +107,7 @@ class Scanner:
         rows = self._pending.plus(found)
         self._pending = Sightings.none()
         if len(rows):
-            self._settle(rows, chunk)
+            self._settle(rows, chunk, letters)
 
     def _sightings(self, chunk: Chunk, letters: Letters) -> Sightings:
         windows = self._hasher.windows(letters.codes, letters.starts)
@@ -141,7 +141,7 @@ class Scanner:
         )
         return rows[np.searchsorted(newlines, until - 1) == line] if chunk.by_line else rows
 
-    def _settle(self, rows: Sightings, chunk: Chunk) -> None:
+    def _settle(self, rows: Sightings, chunk: Chunk, letters: Letters) -> None:
         """Judge the groups that nothing more can join; keep the others."""
         groups = group(rows, self._sizes)
         open_ = np.zeros(len(groups), bool)
@@ -152,7 +152,7 @@ class Scanner:
         self._pending = rows[open_[groups.of_row]]
         good = passes(groups, self.rule, self._sizes, self._counts, self._weights) | self._is_phrase(groups)
         if self.rule.aligned is not None:
-            good |= self._aligned(groups, ~good & ~open_, escaped=chunk.escaped, by_line=chunk.by_line)
+            good |= self._aligned(groups, ~good & ~open_, chunk, letters)
         good &= ~open_
         if self.rule.distinctive and good.sum() > 1:
             good &= ~explained(groups, good, self._sizes)
@@ -164,18 +164,24 @@ class Scanner:
         whole: NDArray[np.bool_] = self._counts[groups.unit] == 0
         return whole
 
-    def _aligned(self, groups: Groups, weak: NDArray[np.bool_], *, escaped: bool, by_line: bool) -> NDArray[np.bool_]:
-        """Which weak groups have the words of their unit around them."""
+    def _aligned(self, groups: Groups, weak: NDArray[np.bool_], chunk: Chunk, letters: Letters) -> NDArray[np.bool_]:
+        """Which weak groups have the words of their unit around them, as far as the last two chunks hold them."""
         found = np.zeros(len(groups), bool)
         weak = weak & (self._sizes[groups.unit] <= _ALIGNED_MOST)
         weak &= groups.weight >= self.rule.distinctive * self._weights[groups.unit]
-        for row in np.flatnonzero(weak).tolist():
-            unit, at = int(groups.unit[row]), int(groups.at[row])
-            raw, place = self._around(at, 4 * int(self._sizes[unit]) + 200, by_line=by_line)
-            letters = read_letters(raw, escaped=escaped)
-            first = int(np.count_nonzero(letters.keep[:place]))
+        rows = np.flatnonzero(weak)
+        positions = letters.positions() if len(rows) else _NONE
+        for row in rows.tolist():
+            at, unit = int(groups.at[row]), int(groups.unit[row])
+            if at >= chunk.offset:
+                passage = _passage(chunk, letters, positions, at)
+            elif len(self._chunks) > 1 and at >= (earlier := self._chunks[0]).offset:
+                before = read_letters(earlier.raw, escaped=earlier.escaped)
+                passage = _passage(earlier, before, before.positions(), at)
+            else:
+                continue
             matched = int(groups.offset[row]), int(groups.letters[row])
-            share, outside = self._aligner.share(unit, letters.codes, letters.starts, first, matched)
+            share, outside = self.index.aligner.share(unit, passage, matched)
             told_enough = 2 * matched[1] >= self.rule.least
             if share >= self._needed(matched[1]) and (told_enough or outside >= _OUTSIDE):
                 found[row] = True
@@ -186,22 +192,6 @@ class Scanner:
         """The alignment that a weak match needs: less where its windows say something themselves."""
         aligned = 1.0 if self.rule.aligned is None else self.rule.aligned
         return aligned * 0.75 if letters * 2 >= self.rule.least else aligned
-
-    def _around(self, at: int, reach_: int, *, by_line: bool) -> tuple[bytes, int]:
-        """Bytes around a place, as far as the last two chunks hold them, cut at spaces; and the place in them."""
-        for chunk in reversed(self._chunks):
-            place = at - chunk.offset
-            if not 0 <= place < len(chunk.raw):
-                continue
-            low, high = max(0, place - reach_), min(len(chunk.raw), place + reach_)
-            if by_line:
-                low = max(low, chunk.raw.rfind(b"\n", low, place) + 1)
-                newline = chunk.raw.find(b"\n", place, high)
-                high = newline if newline >= 0 else high
-            cut = chunk.raw.find(b" ", low, place)
-            low = cut if low and cut >= 0 else low
-            return chunk.raw[low:high], place - low
-        return b"", 0
 
     def _record(self, groups: Groups, row: int, escaped: bool) -> None:
         unit = int(groups.unit[row])
@@ -224,6 +214,18 @@ class Scanner:
                 raw = chunk.raw[low : min(until - chunk.offset, low + _EXCERPT)]
                 return _readable(raw, escaped=escaped)
         return ""
+
+
+def _passage(chunk: Chunk, letters: Letters, positions: Ints, at: int) -> Passage:
+    """The place of a byte of the stream among a chunk's letters."""
+    place = at - chunk.offset
+    low, high = 0, len(chunk.raw)
+    if chunk.by_line:
+        low = chunk.raw.rfind(b"\n", 0, place) + 1
+        newline = chunk.raw.find(b"\n", place)
+        high = newline if newline >= 0 else high
+    first, start, end = np.searchsorted(positions, (place, low, high)).tolist()
+    return Passage(letters.codes, letters.starts, first, start, end)
 
 
 def _readable(raw: bytes, *, escaped: bool) -> str:

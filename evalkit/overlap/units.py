@@ -49,7 +49,7 @@ class Units:
         """The letters of one unit."""
         return self.marked[self.base[unit] : self.base[unit + 1]] & np.uint8(0x7F)
 
-    def chunks(self, letters: int = 1 << 20) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    def chunks(self, letters: int = 1 << 18) -> Iterator[tuple[int, NDArray[np.uint8]]]:
         """Pieces of ``marked`` that cut no unit, with their offsets."""
         cuts = [0]
         while cuts[-1] < self.count:
@@ -82,22 +82,19 @@ def collect_units(texts: Iterable[str]) -> Units:
         texts: any number of strings; only their letters are kept.
     """
     seen: dict[bytes, int] = {}
-    pieces: list[NDArray[np.uint8]] = []
+    joined = bytearray()
     sizes: list[int] = []
     words: list[int] = []
     of_text: list[int] = []
     for batch in _batches(texts):
-        fresh: list[NDArray[np.uint8]] = []
         for marked in _marked_batch(batch):
             digest = hashlib.blake2b((marked & np.uint8(0x7F)).tobytes(), digest_size=12).digest()
             unit = seen.setdefault(digest, len(seen))
             of_text.append(unit)
             if unit == len(sizes):
-                fresh.append(marked)
+                joined += marked.tobytes()
                 sizes.append(len(marked))
                 words.append(int(np.count_nonzero(marked & START)))
-        pieces.append(np.concatenate([*fresh, np.empty(0, np.uint8)]))
     base = np.zeros(len(sizes) + 1, np.int64)
     np.cumsum(sizes, out=base[1:])
-    joined = np.concatenate([*pieces, np.empty(0, np.uint8)])
-    return Units(joined, base, np.array(words, np.int32), np.array(of_text, np.int64))
+    return Units(np.frombuffer(joined, np.uint8), base, np.array(words, np.int32), np.array(of_text, np.int64))
