@@ -94,6 +94,39 @@ def test_there_is_only_so_much_room_on_the_disk(make_tiny):
     assert go_through(tiny, lives, inside=inside)["refused"] >= 3
 
 
+READ_ONLY = 'mount --bind "$1/state" "$1/state" && mount -o remount,bind,ro "$1/state" && shift && exec "$@"'
+
+
+def test_a_state_that_can_only_be_read(make_tiny):
+    """It can be looked at, and not be gone on with; both in words."""
+    tiny = make_tiny()
+    go_through(tiny, [])
+    folder = tiny.top.parent
+    inside = ["unshare", "--user", "--map-root-user", "--mount", "--", "sh", "-c", READ_ONLY, "sh", str(folder)]
+    probe = subprocess.run([*inside, "true"], capture_output=True, check=False)
+    if probe.returncode:
+        pytest.skip(f"no mounts in namespaces here: {probe.stderr.decode().strip()}")
+
+    def run(*arguments):
+        return subprocess.run(
+            [*inside, sys.executable, "-m", "evalkit", *arguments],
+            cwd=tiny.folder,
+            env={**os.environ, "EVALKIT_STATE": str(folder / "state")},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    refused = run("run", "-n", "9")
+    assert refused.returncode == 4
+    assert "read-only" in refused.stderr.lower()
+    assert "Traceback" not in refused.stderr
+    assert "EVALKIT_STATE" in refused.stderr
+    for command in (["log", "--json"], ["verify"], ["show", "1"], ["replay", "1"]):
+        done = run(*command)
+        assert done.returncode == 0, done.stderr
+
+
 def test_the_clock_goes_backwards(make_tiny):
     lives = [{"seed": n, "more": 2, "backwards": n * 10**12} for n in range(3)]
     lives[1] |= {"moment": 40, "how": "after"}

@@ -87,6 +87,14 @@ def test_a_clear_gain_is_kept_and_says_how_large():
     assert found.reached_confirm
 
 
+@pytest.mark.parametrize("effect", [0.04, 0.1, 0.5, 2.0])
+def test_however_far_a_gain_is_above_the_noise_it_is_kept(effect):
+    for seed in range(5):
+        course = Course(rules(level=0.001))
+        drive(course, better_by(effect, seed))
+        assert course.conclusion().decision is Decision.KEEP
+
+
 def test_a_loss_is_screened_out_and_spends_nothing():
     course = Course(rules())
     drive(course, better_by(-0.1))
