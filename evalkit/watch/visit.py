@@ -20,6 +20,7 @@ from evalkit.verify.rules import NotOnScaleError, Scale, margin_on_scale, orient
 from evalkit.verify.workbench import Workbench
 from evalkit.watch.bisect import Bisection, Cost, Finding, predict_cost
 from evalkit.watch.drift import DriftPolicy, DriftWatch, VisitReport, environment_shift
+from evalkit.watch.exact import search_exactly
 from evalkit.watch.lineage import ROLLED_BACK, lineage, pointed_at
 from evalkit.watch.notes import cost_ratio, spread_ratio
 from evalkit.watch.slices import Slice, worse_slices
@@ -273,18 +274,15 @@ class Suspects:
 
 
 def suspects(bench: Workbench, alarm: MetricVisit) -> Suspects:
-    """Which keeps to search, and at what cost.
-
-    Raises:
-        UsageError: the metric has no noise, so that reading the values of each keep is enough.
-    """
-    noise = bench.book.noise[alarm.name]
-    if not noise.pilot_sd > 0:
-        raise UsageError(f"{alarm.name!r} has no noise to test against", "compare its values keep by keep")
+    """Which keeps to search, and at what cost."""
+    sd = bench.book.noise[alarm.name].pilot_sd
     bodies = lineage(bench)
     trees = (bench.book.anchor, *(body["tree"] for body in bodies))
-    loss = max(-alarm.report.change, noise.pilot_sd / 4)
-    cost = predict_cost(len(bodies), loss, noise.pilot_sd)
+    if not sd > 0:
+        looks = math.ceil(math.log2(len(bodies))) + 2
+        return Suspects(alarm.name, bodies, trees, -alarm.report.change, Cost(looks, looks, looks))
+    loss = max(-alarm.report.change, sd / 4)
+    cost = predict_cost(len(bodies), loss, sd)
     return Suspects(alarm.name, bodies, trees, loss, cost, pointed_at(bench, bodies))
 
 
@@ -301,28 +299,58 @@ def find_keep(
     Raises:
         TrialError: a tree that was kept has no value any more.
     """
-    metric = next(metric for metric in bench.contract.metrics if metric.name == among.metric)
-    search = Bisection(len(among.bodies), among.loss, bench.book.noise[among.metric], first=among.first)
-    invalid = 0
-    while (asked := search.next()) is not None:
-        if progress:
-            progress(int(search.progress["pairs"]), among.cost.pairs)
-        older, newer = among.trees[asked.older], among.trees[asked.newer]
-        pair = bench.pairing.pair(older, newer, split=bench.contract.splits.screen)
-        if not pair.valid:
-            invalid += 1
-            if invalid >= _MAX_INVALID:
-                problem = pair.candidate.problem or pair.incumbent.problem
-                raise TrialError(f"a tree that was kept has no value any more: {problem}", "look at what changed")
-            continue
-        values = [
-            oriented(trial.readings[metric.name].value, metric.sign, scale_of(metric), metric.name)
-            for trial in (pair.candidate, pair.incumbent)
-        ]
-        search.observe(*values)
-    finding = search.finding
-    if finding is None:
-        raise AssertionError("a search that asks for nothing has found something")
+    looks = _Looks(bench, among, progress)
+    if bench.book.noise[among.metric].pilot_sd > 0:
+        finding = _search(bench, among, looks)
+    else:
+        finding = search_exactly(len(among.bodies), looks.loss)
     body = among.bodies[finding.keep - 1]
     bench.record(_FOUND, {"metric": among.metric, "finding": asdict(finding), "kept": dict(body)})
     return finding, body
+
+
+def _search(bench: Workbench, among: Suspects, looks: _Looks) -> Finding:
+    search = Bisection(len(among.bodies), among.loss, bench.book.noise[among.metric], first=among.first)
+    while (asked := search.next()) is not None:
+        search.observe(*looks.values(asked.newer, asked.older))
+    if search.finding is None:
+        raise AssertionError("a search that asks for nothing has found something")
+    return search.finding
+
+
+class _Looks:
+    """Pairs of two of the trees, one at a time."""
+
+    def __init__(self, bench: Workbench, among: Suspects, progress: _Progress | None) -> None:
+        self._bench, self._among, self._progress = bench, among, progress
+        self._metric = next(metric for metric in bench.contract.metrics if metric.name == among.metric)
+        self._taken = self._invalid = 0
+
+    def loss(self, newer: int, older: int) -> float:
+        """By one pair; positive where the newer tree is worse."""
+        new, old = self.values(newer, older)
+        return old - new
+
+    def values(self, newer: int, older: int) -> tuple[float, float]:
+        """Of the newer tree and the older, oriented so that larger is better."""
+        pair = self._pair(newer, older)
+        self._taken += 1
+        metric = self._metric
+        new, old = (
+            oriented(trial.readings[metric.name].value, metric.sign, scale_of(metric), metric.name)
+            for trial in (pair.candidate, pair.incumbent)
+        )
+        return new, old
+
+    def _pair(self, newer: int, older: int) -> Pair:
+        trees, bench = self._among.trees, self._bench
+        while True:
+            if self._progress:
+                self._progress(self._taken, self._among.cost.pairs)
+            pair = bench.pairing.pair(trees[older], trees[newer], split=bench.contract.splits.screen)
+            if pair.valid:
+                return pair
+            self._invalid += 1
+            if self._invalid >= _MAX_INVALID:
+                problem = pair.candidate.problem or pair.incumbent.problem
+                raise TrialError(f"a tree that was kept has no value any more: {problem}", "look at what changed")

@@ -188,8 +188,31 @@ def test_a_metric_without_noise_is_compared_as_it_is():
     bench.keep(2)
     done = visit(bench)
     assert [metric.name for metric in done.alarms] == ["bytes"]
-    with pytest.raises(UsageError, match="no noise"):
-        suspects(bench, done.alarms[0])
+    finding, kept = find_keep(bench, suspects(bench, done.alarms[0]))
+    assert (finding.outcome, kept["experiment"], finding.change) == (Ending.NAMED, 102, pytest.approx(-2.5))
+
+
+@pytest.mark.parametrize("planted", [1, 7, 23, 60])
+def test_a_search_without_noise_takes_one_pair_a_look(planted):
+    size = Metric("bytes", "minimize", "p", Trust.SCORED, margin=Margin(1.0))
+    levels = [(0.0, -0.01 * keep - 3.0 * (keep >= planted)) for keep in range(61)]
+    bench = Bench(levels, sd=0.0, metrics=(SCORE, size))
+    for number in range(1, 61):
+        bench.keep(number)
+    among = suspects(bench, visit(bench).alarms[0])
+    before = bench.pairs
+    finding, kept = find_keep(bench, among)
+    assert (finding.outcome, kept["experiment"]) == (Ending.NAMED, 100 + planted)
+    assert bench.pairs - before == finding.pairs <= among.cost.most == 8
+
+
+def test_creep_without_noise_is_gradual():
+    size = Metric("bytes", "minimize", "p", Trust.SCORED, margin=Margin(1.0))
+    bench = Bench([(0.0, -0.1 * keep) for keep in range(41)], sd=0.0, metrics=(SCORE, size))
+    for number in range(1, 41):
+        bench.keep(number)
+    finding, kept = find_keep(bench, suspects(bench, visit(bench).alarms[0]))
+    assert (finding.outcome, kept["experiment"]) == (Ending.GRADUAL, 121)
 
 
 @pytest.fixture
@@ -268,15 +291,3 @@ def test_a_keep_that_a_guard_wanted_probed_brings_the_visit_forward(opened):
     opened.ledger.items.append(SimpleNamespace(kind="decided", seq=len(opened.ledger.items), body=body))
     assert "ok: score" in call("--every", "5").output
     assert call("--every", "5").output.startswith("fewer than 5 keeps")
-
-
-def test_an_alarm_of_a_metric_without_noise_stays_an_alarm(opened):
-    size = Metric("bytes", "minimize", "p", Trust.SCORED, margin=Margin(1.0))
-    bench = Bench([(0.0, 0.0), (0.0, -3.0)], sd=0.0, metrics=(SCORE, size))
-    for name in ("contract", "book", "noise", "levels", "sd"):
-        if hasattr(bench, name):
-            setattr(opened, name, getattr(bench, name))
-    opened.keep(1)
-    result = call()
-    assert result.exit_code == 1
-    assert "bytes: 'bytes' has no noise" in result.output
