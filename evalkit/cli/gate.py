@@ -28,7 +28,9 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     "--head", default="", metavar="REV", help="What is to be merged. Default: HEAD (in CI, the change's own)."
 )
 @click.option("--specs", default="", metavar="PATH", help="Judge by this suite of the base revision, too.")
-@click.option("--allow-empty/--refuse-empty", default=True, help="Whether a head without changes to judge passes.")
+@click.option(
+    "--allow-empty/--refuse-empty", default=None, help="Whether nothing to judge passes. Default: [gate] empty."
+)
 @click.option("--state", type=click.Path(path_type=Path, file_okay=False), help="Keep the evidence in this folder.")
 @click.option("--continue", "more", is_flag=True, help="Add trials to the inconclusive evidence in --state.")
 @click.option("--junit", type=_FILE, help="Write JUnit XML here.")
@@ -56,11 +58,20 @@ def command(file: Path | None, profile: str, as_json: bool, base: str, head: str
     root = Repository.find(top).resolve(base) if base else _base(top, tip)
     change = Change(top, root, tip, changed_between(top, root, tip))
     judged, unjudged = _judge(file, profile, change, quiet=as_json, options=options)
-    report = Report(root, tip, tuple(judged), tuple(unjudged), options["allow_empty"], time.monotonic() - started)
+    report = Report(
+        root, tip, tuple(judged), tuple(unjudged), _empty_passes(judged, options), time.monotonic() - started
+    )
     if options["attest"] is not None:
         _attest(report, options["attest"], options["key"], top)
     _write(report, options, as_json=as_json)
     end(report.exit_code)
+
+
+def _empty_passes(judged: list[Judged], options: dict[str, Any]) -> bool:
+    """The command line's word, else that of the contracts: one that refuses is enough."""
+    if options["allow_empty"] is not None:
+        return bool(options["allow_empty"])
+    return all(entry.empty_passes for entry in judged)
 
 
 def _head() -> str:

@@ -79,9 +79,21 @@ def contracts_at(top: Path, base: str) -> list[Path]:
     for folder in folders:
         with contextlib.suppress(EvalkitError):
             contract = find_contract(folder)
-            if contract.parent == folder.resolve():
+            if contract.parent == folder.resolve() and not _only_settings(contract):
                 found.add(contract)
     return sorted(found, key=lambda file: (len(file.parts), file))
+
+
+def _only_settings(file: Path) -> bool:
+    """Whether a file holds settings of suites and of the gate, and no contract."""
+    import tomllib  # noqa: PLC0415
+
+    try:
+        document = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False  # reading it as a contract says what is wrong with it
+    own = document.get("tool", {}).get("evalkit", {}) if file.name == "pyproject.toml" else document
+    return set(own) <= {"suite", "gate"}
 
 
 def judge_contract(contract: Contract, change: Change, others: list[Path], *, state: Path | None, more: bool,
@@ -102,6 +114,7 @@ def judge_contract(contract: Contract, change: Change, others: list[Path], *, st
     folder = contract.root.resolve().relative_to(change.top.resolve()).as_posix().removeprefix(".")
     touched = _touched(folder, change.files, [_below(other.parent, change.top) for other in others])
     nothing = Judged(contract.name, f"{folder}/{contract.file.name}".lstrip("/"), "NOTHING", "", folder=folder)
+    nothing = replace(nothing, empty_passes=contract.gate.empty == "pass")
     if not touched:
         return replace(nothing, sentence="the change touches none of its files")
     if not _edits(contract, touched):

@@ -3,6 +3,7 @@
 from evalkit.contract.model import (
     Budget,
     Contract,
+    GateSettings,
     Goal,
     GuardSettings,
     Margin,
@@ -22,6 +23,7 @@ from evalkit.contract.model import (
 __all__ = [
     "Budget",
     "Contract",
+    "GateSettings",
     "Goal",
     "GuardSettings",
     "Margin",

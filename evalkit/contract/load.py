@@ -21,6 +21,7 @@ from evalkit.contract.mistakes import Report
 from evalkit.contract.model import (
     Budget,
     Contract,
+    GateSettings,
     GuardSettings,
     PolicySettings,
     ProposerSettings,
@@ -219,6 +220,7 @@ def _contract(draft: Draft) -> Contract:
         guards=_guards(draft),
         proposer=_proposer(draft),
         sandbox=_settings(SandboxSettings, draft.section("sandbox")),
+        gate=_settings(GateSettings, draft.section("gate")),
         environment=draft.environment(),
         profile=draft.profile,
     )

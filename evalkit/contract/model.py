@@ -16,6 +16,7 @@ from typing import Literal
 __all__ = [
     "Budget",
     "Contract",
+    "GateSettings",
     "Goal",
     "GuardSettings",
     "Margin",
@@ -243,6 +244,17 @@ class SandboxSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class GateSettings:
+    """How the gate treats a change.
+
+    Attributes:
+        empty: ``pass`` or ``fail``: what a change is that holds nothing to judge.
+    """
+
+    empty: str = "pass"
+
+
+@dataclass(frozen=True, slots=True)
 class Contract:
     """What a proposer may edit, which metrics count, what a trial may cost, and which policy decides.
 
@@ -253,6 +265,7 @@ class Contract:
         hidden: globs that neither proposers nor candidates see (scorers do).
         programs: by name.
         metrics: in the file's order; exactly one has no margin and is the objective.
+        gate: how the gate treats a change.
         environment: variables that candidates and scorers get.
         profile: which ``[profile.…]`` was applied, or the empty string.
     """
@@ -269,6 +282,7 @@ class Contract:
     guards: GuardSettings = GuardSettings()
     proposer: ProposerSettings = ProposerSettings()
     sandbox: SandboxSettings = SandboxSettings()
+    gate: GateSettings = GateSettings()
     environment: Mapping[str, str] = field(default_factory=dict)
     profile: str = ""
 
@@ -290,10 +304,11 @@ class Contract:
     def as_json(self) -> dict[str, object]:
         """Everything that a verdict can depend on, as plain JSON values (what the digest covers).
 
-        Where the file lies and who proposes are left out: the same change gets the same verdict whoever brings it.
+        Where the file lies, who proposes and how the gate treats what it need not judge are left out: the same change
+        gets the same verdict whoever brings it.
         """
         plain = asdict(self)
-        del plain["file"], plain["proposer"]
+        del plain["file"], plain["proposer"], plain["gate"]
         return json.loads(json.dumps(plain, sort_keys=True))  # type: ignore[no-any-return]
 
     @property

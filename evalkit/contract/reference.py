@@ -13,6 +13,7 @@ from evalkit.contract.fields import Duration, Size, quoted
 from evalkit.contract.mistakes import key_names
 from evalkit.contract.schema import (
     BudgetTable,
+    GateTable,
     GuardTable,
     HeadTable,
     MetricTable,
@@ -21,6 +22,7 @@ from evalkit.contract.schema import (
     ProposerTable,
     SandboxTable,
     SplitTable,
+    SuiteTable,
     SuppressTable,
     Table,
 )
@@ -38,6 +40,8 @@ TABLES: dict[str, type[Table]] = {
     "[[guards.suppress]]": SuppressTable,
     "[proposer]": ProposerTable,
     "[sandbox]": SandboxTable,
+    "[gate]": GateTable,
+    "[suite]": SuiteTable,
     "[profile.NAME]": ProfileTable,
 }
 

@@ -38,6 +38,7 @@ from evalkit.contract.fields import (
 __all__ = [
     "BudgetTable",
     "Embedded",
+    "GateTable",
     "GuardTable",
     "HeadTable",
     "MetricTable",
@@ -47,6 +48,7 @@ __all__ = [
     "SandboxTable",
     "SplitTable",
     "Standalone",
+    "SuiteTable",
     "SuppressTable",
     "Table",
     "Tables",
@@ -346,6 +348,64 @@ class SandboxTable(Table):
     )
 
 
+class GateTable(Table):
+    """What `evalkit gate` makes of a change."""
+
+    settings: ClassVar[type | None] = model.GateSettings
+
+    empty: Annotated[str, choice("pass", "fail")] | None = key(
+        "what a change is that holds nothing to judge: pass or fail",
+        example='"fail"',
+        why="most changes to a repository touch no contract",
+    )
+
+
+class SuiteTable(Table):
+    """What eval specs run with (`docs/suite.md`); the command line comes first."""
+
+    module: Text | None = key(
+        "module in which a bare function name of `subject.call` is looked for",
+        example='"solve"',
+        default="none",
+        why="a call may name its module itself",
+    )
+    vault: Text | None = key(
+        "folder with the splits' cases", example='"vault"', default="vault/ where it is there", why="the usual name"
+    )
+    hidden: Texts | None = key(
+        "globs that the subject does not see besides specs, test configuration, contract and vault",
+        example='["answers/**"]',
+        default="none",
+        why="what is expected is in the specs and the vault",
+    )
+    baseline: Text | None = key(
+        "revision to compare with",
+        example='"main"',
+        default="where HEAD left the main branch",
+        why="it is what a change is against",
+    )
+    profile: Annotated[str, choice("quick", "ci", "vault")] | None = key(
+        "quick: few trials on dev cases; ci: as written; vault: every split",
+        example='"quick"',
+        default="ci",
+        why="what is written is what is meant",
+    )
+    trials: Annotated[int, whole(1, 100_000)] | None = key(
+        "trials of every eval", example="8", default="the markers' numbers", why="an eval knows its own noise"
+    )
+    timeout: Duration | None = key("time for one call", example='"30s"', default="10s", why="calls are short")
+    memory: Size | None = key("memory of one trial", example='"4GiB"', default="2GiB", why="enough for most")
+    sandbox: Annotated[str, choice(*_BACKENDS)] | None = key(
+        "where the subject runs", example='"bubblewrap"', default="auto", why="the strongest that runs here"
+    )
+    env: Environment | None = key(
+        "environment variables of the subject",
+        example='{ OMP_NUM_THREADS = "1" }',
+        default="none",
+        why="nothing of your shell leaks into a trial",
+    )
+
+
 class ProfileTable(Table):
     """Overrides that apply when the profile is asked for by name."""
 
@@ -385,6 +445,8 @@ class Tables(Table):
     guards: GuardTable = GuardTable()
     proposer: ProposerTable = ProposerTable()
     sandbox: SandboxTable = SandboxTable()
+    gate: GateTable = GateTable()
+    suite: SuiteTable = SuiteTable()
     profile: dict[str, ProfileTable] = Field(default_factory=dict)
 
 

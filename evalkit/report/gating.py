@@ -32,6 +32,7 @@ class Judged:
         more: how many more pairs or trials would probably decide.
         trust: the weakest that it rests on.
         plain: the whole verdict as JSON.
+        empty_passes: whether its contract lets a change pass that holds nothing to judge.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Judged:
     more: int | None = None
     trust: str = ""
     plain: Mapping[str, Any] | None = None
+    empty_passes: bool = True
 
     def path_of(self, finding: Mapping[str, Any]) -> str:
         """A finding's file, relative to the repository's top; the contract itself where it names none."""

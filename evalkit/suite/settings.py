@@ -24,8 +24,8 @@ _TABLE_KEYS: dict[str, type | tuple[type, ...]] = {
     "baseline": str,
     "profile": str,
     "trials": int,
-    "timeout": (int, float),
-    "memory": int,
+    "timeout": (str, int, float),
+    "memory": (str, int),
     "sandbox": str,
     "env": dict,
 }
@@ -126,7 +126,18 @@ def _checked(table: Any, where: str) -> dict[str, Any]:
             raise UsageError(f"{where} has the key {key!r}", f"it knows: {', '.join(_TABLE_KEYS)}")
         if not isinstance(value, _TABLE_KEYS[key]) or isinstance(value, bool):
             raise UsageError(f"{where} {key} = {value!r} is of the wrong type")
-    return table
+    return table | _units(table, where)
+
+
+def _units(table: dict[str, Any], where: str) -> dict[str, Any]:
+    """Durations and sizes as seconds and bytes."""
+    from evalkit.contract.units import parse_duration, parse_size  # noqa: PLC0415 - only where a table has them
+
+    parsers = {"timeout": parse_duration, "memory": parse_size}
+    try:
+        return {key: parse(table[key]) for key, parse in parsers.items() if key in table}
+    except ValueError as error:
+        raise UsageError(f"{where}: {error}") from None
 
 
 def current() -> Settings:

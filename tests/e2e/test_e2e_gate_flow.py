@@ -146,6 +146,14 @@ def test_nothing_to_judge_says_so(project, tmp_path):
     _agree(tmp_path, refused, "NOTHING")
 
 
+def test_a_contract_may_refuse_what_holds_nothing_to_judge(project):
+    project.commit(evalkit_toml=CONTRACT + '\n[gate]\nempty = "fail"\n[suite]\ntimeout = "20s"\nmemory = "1GiB"\n')
+    project.git("checkout", "-qb", "docs")
+    project.commit(notes_md="hello")
+    assert project.evalkit("gate").returncode == 1
+    assert project.evalkit("gate", "--allow-empty").returncode == 0
+
+
 @pytest.mark.slow
 def test_several_contracts_each_judge_their_own_files(project, tmp_path):
     other = CONTRACT.replace('"answers"', '"other"')
@@ -176,3 +184,27 @@ def test_the_base_is_found_in_the_variables_of_a_service(project):
     project.commit(readme_md="x")
     ran = project.evalkit("gate", "--json", GITHUB_BASE_REF="release")
     assert json.loads(ran.stdout)["base"] == base
+
+
+NOISY = """
+import json, os, random
+noise = random.Random(int(os.environ["EVALKIT_SEED"])).gauss(0, 1)
+json.dump([{value} + noise], open("answer.json", "w"))
+"""
+
+
+@pytest.mark.slow
+def test_trials_are_added_to_an_inconclusive_verdict(project, tmp_path):
+    project.commit(evalkit_toml=CONTRACT + "max_pairs = 2\n", solve_py=NOISY.replace("{value}", "0.0"))
+    project.git("checkout", "-qb", "better")
+    project.commit(solve_py=NOISY.replace("{value}", "2.5"))
+    state = ["--state", tmp_path / "state", "--json"]
+    first = json.loads(project.evalkit("gate", *state).stdout)
+    again = json.loads(project.evalkit("gate", *state).stdout)
+    assert again["decision"] == first["decision"]
+    if first["decision"] != "INCONCLUSIVE":
+        pytest.skip(f"the first look decided: {first['decision']}")
+    more = json.loads(project.evalkit("gate", *state, "--continue").stdout)
+    before, after = (told["judged"][0]["verdict"] for told in (first, more))
+    assert after["level"] == before["level"]
+    assert after["evaluations"] > before["evaluations"]
