@@ -243,7 +243,7 @@ def test_ctrl_c_says_how_to_go_on_and_leaves_nothing(make_tiny, evalkit, start):
     assert "`evalkit run` goes on from here, nothing is lost" in ended.out
     assert leftovers() <= before
     assert not processes_below(tiny.top.parent)
-    assert evalkit("verify", "--json", code=0).json["records"] >= 2
+    assert evalkit("verify", "--json", code=0).json["records"] >= 1  # a record that was being written is taken back
 
 
 def processes_below(folder):
@@ -286,8 +286,7 @@ def test_an_unsafe_sandbox_says_so_in_the_verdict(tiny, evalkit):
     tiny.write("evalkit.toml", (tiny.folder / "evalkit.toml").read_text() + more)
     tiny.commit("unsafe")
     verdict = evalkit("submit", tiny.candidate(LEVEL=1.5), "--json")
-    if verdict.code == 4:
-        pytest.xfail(f"the process backend can't run it: {verdict.err}")
+    assert verdict.code != 4, verdict.err
     assert verdict.json["unsafe"].startswith("UNSAFE")
 
 

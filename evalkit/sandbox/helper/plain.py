@@ -76,7 +76,9 @@ class PlainStage:
     def order(self, spec: dict[str, Any]) -> dict[str, Any]:
         """What the process that becomes the job has to know."""
         places = {"/box": self._box}
-        places |= {target: self._root + target for target, *_ in [*spec["files"], *spec["sealed"]]}
+        for target, *_ in [*spec["files"], *spec["sealed"]]:
+            folder = target.rpartition("/")[0]
+            places |= {target: self._root + target} | ({folder: self._root + folder} if folder else {})
         places |= {target: source for source, target, _ in spec["binds"]}
         env = {name: _translate(value, places) for name, value in spec["env"].items()}
         landlock = self._shared["confinement"] == "landlock"
