@@ -171,6 +171,8 @@ class _Decider:
 
     def _quarantined(self, gate: Gate) -> bool:
         """Whether the gate's metric was recorded by quarantined evals alone, or everything is in quarantine."""
+        if not _quarantined(self._scope):
+            return False
         left = [item for item in self._scope.items.values() if item.kind == "eval" and not item.quarantined]
         metric = _metric_of(gate)
         recorded = any(row.metric == metric for row in self._scope.rows)
