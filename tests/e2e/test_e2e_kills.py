@@ -82,6 +82,7 @@ SMALL_DISK = (
 )
 
 
+@pytest.mark.slow
 def test_there_is_only_so_much_room_on_the_disk(make_tiny):
     tiny = make_tiny()
     folder = str(tiny.top.parent)
@@ -127,6 +128,7 @@ def test_a_state_that_can_only_be_read(make_tiny):
         assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_the_clock_goes_backwards(make_tiny):
     lives = [{"seed": n, "more": 2, "backwards": n * 10**12} for n in range(3)]
     lives[1] |= {"moment": 40, "how": "after"}

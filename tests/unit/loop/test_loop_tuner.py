@@ -59,13 +59,13 @@ def test_it_goes_on_in_a_direction_that_paid_and_turns_where_it_did_not(brief):
     def share(decision, direction):
         """How often RATE is moved this way after such verdicts on moving it up."""
         kept = [Past(n, decision, "", "", "", {"arm": "a.py:RATE:up", "value": 100.0 + n}, None) for n in range(3)]
-        arms = [Tuner(entropy=n).propose(brief({"a.py": SOURCE}, history=kept)).details["arm"] for n in range(30)]
+        arms = [Tuner(entropy=n).propose(brief({"a.py": SOURCE}, history=kept)).details["arm"] for n in range(16)]
         return sum(arm == f"a.py:RATE:{direction}" for arm in arms) / len(arms)
 
-    before = [Tuner(entropy=n).propose(brief({"a.py": SOURCE})).details["arm"] for n in range(30)]
+    before = [Tuner(entropy=n).propose(brief({"a.py": SOURCE})).details["arm"] for n in range(16)]
     usual = sum(arm == "a.py:RATE:up" for arm in before) / len(before)
     assert share("KEEP", "up") > 0.8 > usual
-    assert share("REJECT", "up") < 0.05
+    assert share("REJECT", "up") < 0.1
     assert share("REJECT", "down") > share("KEEP", "down")
 
 
