@@ -117,7 +117,7 @@ def _two_processes(holdout: Holdout, path: Path) -> Figure:
 
 
 _MEASURE = """
-import json, resource, sys
+import json, sys
 from evalkit.overlap.index import ContainmentIndex
 from evalkit.overlap.rules import DEFAULT_RULE
 from evalkit.overlap.scanning import Scanner
@@ -132,7 +132,8 @@ peaks = []
 for _ in range(2):
     for chunk in shard_chunks(Shard(sys.argv[2], 0, None, "text")):
         scanner.feed(chunk)
-    peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    status = open("/proc/self/status").read()  # ru_maxrss would count the parent's memory at the fork
+    peaks.append(int(status.split("VmHWM:")[1].split()[0]) / 1024)
 print(json.dumps(peaks))
 """
 

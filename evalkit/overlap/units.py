@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -81,20 +82,32 @@ def collect_units(texts: Iterable[str]) -> Units:
     Args:
         texts: any number of strings; only their letters are kept.
     """
-    seen: dict[bytes, int] = {}
     joined = bytearray()
-    sizes: list[int] = []
-    words: list[int] = []
-    of_text: list[int] = []
+    digests, sizes, words = array("Q"), array("q"), array("i")
     for batch in _batches(texts):
         for marked in _marked_batch(batch):
-            digest = hashlib.blake2b((marked & np.uint8(0x7F)).tobytes(), digest_size=12).digest()
-            unit = seen.setdefault(digest, len(seen))
-            of_text.append(unit)
-            if unit == len(sizes):
-                joined += marked.tobytes()
-                sizes.append(len(marked))
-                words.append(int(np.count_nonzero(marked & START)))
+            digest = hashlib.blake2b((marked & np.uint8(0x7F)).tobytes(), digest_size=8).digest()
+            digests.append(int.from_bytes(digest))
+            sizes.append(len(marked))
+            words.append(int(np.count_nonzero(marked & START)))
+            joined += marked.tobytes()
     base = np.zeros(len(sizes) + 1, np.int64)
-    np.cumsum(sizes, out=base[1:])
-    return Units(np.frombuffer(joined, np.uint8), base, np.array(words, np.int32), np.array(of_text, np.int64))
+    np.cumsum(np.array(sizes, np.int64), out=base[1:])
+    return _distinct(np.frombuffer(joined, np.uint8), base, np.array(words, np.int32), np.array(digests, np.uint64))
+
+
+def _distinct(
+    joined: NDArray[np.uint8], base: NDArray[np.int64], words: NDArray[np.int32], digests: NDArray[np.uint64]
+) -> Units:
+    """Keep the first of the texts with the same letters."""
+    _, first, inverse = np.unique(digests, return_index=True, return_inverse=True)
+    order = np.argsort(first, kind="stable")
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(len(order))
+    kept = first[order]
+    if len(kept) == len(words):
+        return Units(joined, base, words, rank[inverse])
+    ends = np.zeros(len(kept) + 1, np.int64)
+    np.cumsum(np.diff(base)[kept], out=ends[1:])
+    letters = np.concatenate([*(joined[base[text] : base[text + 1]] for text in kept.tolist()), np.empty(0, np.uint8)])
+    return Units(letters, ends, words[kept], rank[inverse])
