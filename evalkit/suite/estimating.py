@@ -36,6 +36,7 @@ __all__ = [
 _ENOUGH_CLUSTERS = 5
 _FIRST_SHARE = 0.75
 _LIMIT = 100_000
+_REFINEMENTS = 3
 
 
 class EvidenceError(Exception):
@@ -198,21 +199,18 @@ def more_trials(units: Units, bar: float, level: float) -> int | None:
         return None
     if units.what == "trial":
         variance = n * _standard_error(units.values, bar + gap) ** 2
-        total = next((k for k in _ladder(n) if student_quantile(level, k - 1) * math.sqrt(variance / k) < gap), None)
-        return None if total is None else max(1, total - n)
+        wanted = n
+        for _ in range(_REFINEMENTS):  # a longer run has thinner tails, so fewer trials than the first guess
+            wanted = max(2, math.ceil(variance * (student_quantile(level, wanted - 1) / gap) ** 2))
+            if wanted > _LIMIT:
+                return None
+        return max(1, wanted - n)
     between = max(0.0, n * _standard_error(units.values, bar + gap) ** 2 - units.within / units.trials)
     room = n * (gap / student_quantile(level, n - 1)) ** 2 - between
     if room <= 0.0 or units.within == 0.0:
         return None
     wanted = math.ceil(units.within / room)
     return max(1, wanted - units.trials) if wanted < _LIMIT else None
-
-
-def _ladder(n: int) -> Iterable[int]:
-    k = n + 1
-    while k < _LIMIT:
-        yield k
-        k += max(1, k // 20)
 
 
 def _table(rows: Iterable[Row], metric: str, arm: str) -> dict[str, dict[int, float]]:
