@@ -195,10 +195,22 @@ def test_the_scorers_own_refusal_is_a_result_without_metrics():
 
 @pytest.mark.parametrize(
     "data",
-    [b"\0\0\0\1Q", b"\xff\xff\xff\xff", b"\0\0\0\0", b"\0\0\0\x09Q", pack(b"Z", b"J1"), pack(b"A", b"J1"), 
-     b"loss 0.5\n", b'{"loss": 1', b'{"loss": 1}{"loss": 2}', b'{"loss": ' + b"1" * 5000 + b"}", b'{"loss": NaN}', b'{"loss": [1]}',
-     b"\xef\xbb\xbf{}"],
-)  # fmt: skip
+    [
+        b"\0\0\0\1Q",
+        b"\xff\xff\xff\xff",
+        b"\0\0\0\0",
+        b"\0\0\0\x09Q",
+        pack(b"Z", b"J1"),
+        pack(b"A", b"J1"),
+        b"loss 0.5\n",
+        b'{"loss": 1',
+        b'{"loss": 1}{"loss": 2}',
+        b'{"loss": ' + b"1" * 5000 + b"}",
+        b'{"loss": NaN}',
+        b'{"loss": [1]}',
+        b"\xef\xbb\xbf{}",
+    ],
+)
 def test_a_scorer_that_breaks_the_protocol_is_said_so(data):
     with pytest.raises(RelayError):
         talk(lambda me: me.say_bytes(data))
