@@ -34,7 +34,8 @@ def run_summary(contract: Contract, ledger: Ledger) -> dict[str, Any]:
         reasons[record.body["reason"]] += record.body["decision"] != "KEEP"
         evaluations += record.body["evaluations"]
     opened = ledger.latest("opened")
-    head = ledger.latest("kept")
+    moved = [record for kind in ("kept", "rolled-back") if (record := ledger.latest(kind)) is not None]
+    head = max(moved, key=lambda record: record.seq, default=None)
     gains = [record.body["effects"][contract.objective.name] for record in ledger.records("estimated")]
     return {
         "name": contract.name,
