@@ -67,19 +67,20 @@ def _seconds(work: Callable[[], object]) -> float:
 
 def _added(ours: Callable[[], object], plain: Callable[[], object], repeats: int) -> tuple[float, float, str]:
     """Median milliseconds that ``ours`` takes longer than ``plain``, by turns; plain's own; the former's spread."""
-    differences, plains = [], []
+    found: dict[Callable[[], object], list[float]] = {ours: [], plain: []}
     ours(), plain()
     for number in range(repeats):
-        first, second = (ours, plain) if number % 2 else (plain, ours)
-        taken = {first: _seconds(first), second: _seconds(second)}
-        differences.append((taken[ours] - taken[plain]) * _MS)
-        plains.append(taken[plain] * _MS)
+        for work in (ours, plain) if number % 2 else (plain, ours):
+            found[work].append(_seconds(work) * _MS)
+    differences = [a - b for a, b in zip(found[ours], found[plain], strict=True)]
     low, _, high = statistics.quantiles(differences, n=4)
-    return statistics.median(differences), statistics.median(plains), f"middle half {low:.1f} to {high:.1f}"
+    quiet = statistics.quantiles(found[ours], n=10)[0] - statistics.quantiles(found[plain], n=10)[0]
+    spread = f"middle half {low:.1f} to {high:.1f}; between the fastest tenths {quiet:.1f}"
+    return statistics.median(differences), statistics.median(found[plain]), spread
 
 
 def _trials(root: Path, repeats: int) -> Iterator[dict[str, Any]]:
-    """A trial of a program that computes for some 50 ms, beside the same command by plain ``subprocess.run``."""
+    """A trial of a program that computes for a few milliseconds, beside the same command by plain ``subprocess.run``."""
     from evalkit.sandbox import open_sandbox  # noqa: PLC0415 - engines load late
 
     name = "trial: wall time added, bubblewrap"

@@ -1,4 +1,4 @@
-"""The task that the bench of the spine drives: a program of some 50 ms, or one that is only pretended.
+"""The task that the bench of the spine drives: a program of some 15 ms, or one that is only pretended.
 
 As a program (``python -m evalkit.bench.spine_task FOLDER EXPERIMENTS``) it drives a long run with pretended trials and
 prints its resident memory on the way, as JSON pairs of experiments and MiB.
@@ -38,7 +38,7 @@ _SOLVE = """\
 import os
 LEVEL = 1.0
 total = 0
-for number in range(600_000):
+for number in range(50_000):
     total += number * number
 with open("answer.json", "w") as file:
     file.write(str(LEVEL))
