@@ -80,7 +80,7 @@ def _added(ours: Callable[[], object], plain: Callable[[], object], repeats: int
 
 
 def _trials(root: Path, repeats: int) -> Iterator[dict[str, Any]]:
-    """A trial of a program that computes for a few milliseconds, beside the same command by plain ``subprocess.run``."""
+    """A trial of a program of a few milliseconds, beside the same command by plain ``subprocess.run``."""
     from evalkit.sandbox import open_sandbox  # noqa: PLC0415 - engines load late
 
     name = "trial: wall time added, bubblewrap"
