@@ -306,12 +306,12 @@ def start() -> Iterator[Callable[..., Running]]:
     """Starts ``evalkit ARGUMENTS`` in a folder; whatever still runs at the end is killed."""
     started: list[Running] = []
 
-    def begin(folder: Path, *arguments: object) -> Running:
+    def begin(folder: Path, *arguments: object, **environment: str) -> Running:
         running = Running(
             subprocess.Popen(
                 [sys.executable, "-m", "evalkit", *map(str, arguments)],
                 cwd=folder,
-                env=quiet_git({**os.environ}),
+                env=quiet_git({**os.environ}) | environment,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
