@@ -117,7 +117,7 @@ def judge_contract(contract: Contract, change: Change, others: list[Path], *, st
     nothing = replace(nothing, empty_passes=contract.gate.empty == "pass")
     if not touched:
         return replace(nothing, sentence="the change touches none of its files")
-    if not _edits(contract, touched):
+    if not _edits(contract, touched) and not _protected(contract, touched):
         shown = ", ".join(sorted(touched)[:5])
         return replace(nothing, sentence=f"the change touches nothing that may be edited, only {shown}")
     try:
@@ -146,6 +146,23 @@ def _edits(contract: Contract, touched: list[str]) -> bool:
 
     editable = Globs(contract.editable)
     return any(editable.matches(file) for file in touched)
+
+
+def _protected(contract: Contract, touched: list[str]) -> bool:
+    """Whether the change touches what decides: the contract, the scorer, the vault, whatever a command names.
+
+    Such a change is never "nothing to judge": it goes to the scope check, which refuses it.
+    """
+    from evalkit.workspace import Globs  # noqa: PLC0415
+
+    hidden = Globs(contract.hidden)
+    programs = contract.programs.values()
+    commands = [argv or () for program in programs for argv in (program.run, program.serve, program.score)]
+    named = {argument for argv in commands for argument in argv}
+    vault = f"{contract.splits.vault}/" if contract.splits.vault else "\0"
+    return any(
+        file == contract.file.name or file in named or file.startswith(vault) or hidden.covers(file) for file in touched
+    )
 
 
 def _verdict(

@@ -6,8 +6,6 @@ A session that was killed, interrupted or ran out of time is gone on with by sta
 from __future__ import annotations
 
 import hashlib
-import shutil
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -145,12 +143,8 @@ class Session:
     def _next(self) -> Verdict:
         number = self._bench.book.experiments + 1
         self._watcher.proposing(number)
-        with disk_errors("make a folder for the proposal"):
-            work = Path(tempfile.mkdtemp(prefix="evalkit-proposal-"))
-        try:
+        with self._bench.work_folder() as work:
             return self._propose(number, work / "workspace")
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
 
     def _propose(self, number: int, workspace: Path) -> Verdict:
         bench = self._bench

@@ -34,8 +34,8 @@ def run_summary(contract: Contract, ledger: Ledger) -> dict[str, Any]:
         reasons[record.body["reason"]] += record.body["decision"] != "KEEP"
         evaluations += record.body["evaluations"]
     opened = ledger.latest("opened")
-    moved = [record for kind in ("kept", "rolled-back") if (record := ledger.latest(kind)) is not None]
-    head = max(moved, key=lambda record: record.seq, default=None)
+    moved = [move for move in (ledger.latest("kept"), ledger.latest("rolled-back")) if move is not None]
+    head = max(moved, key=lambda move: move.seq) if moved else None
     gains = [record.body["effects"][contract.objective.name] for record in ledger.records("estimated")]
     return {
         "name": contract.name,

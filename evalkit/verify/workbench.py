@@ -8,8 +8,9 @@ from __future__ import annotations
 import hashlib
 import heapq
 import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -26,6 +27,7 @@ from evalkit.stats.online import run_level
 from evalkit.verify.rules import policy_of
 from evalkit.verify.runbook import Runbook
 from evalkit.workspace import Globs, Repository, Store
+from evalkit.workspace.disk import disk_errors
 
 __all__ = ["Workbench", "set_aside", "state_folder", "vault_digest", "vault_folder"]
 
@@ -143,6 +145,7 @@ class Workbench:
             folder = state or state_folder(contract)
             _make_state(folder)
             ledger = closing.enter_context(Ledger.open(folder / "ledger"))
+            shutil.rmtree(folder / "work", ignore_errors=True)
             store = closing.enter_context(Store.open(folder / "store"))
             box = sandbox or open_sandbox(contract.sandbox.backend, python=_python(contract))
             if sandbox is None:
@@ -165,6 +168,18 @@ class Workbench:
     def close(self) -> None:
         """Give everything back."""
         self._closing.close()
+
+    @contextmanager
+    def work_folder(self) -> Iterator[Path]:
+        """A folder for one proposal, gone afterwards; what a killed run left of one is gone at the next start."""
+        folder = self.state / "work"
+        shutil.rmtree(folder, ignore_errors=True)
+        with disk_errors("make a folder for the proposal"):
+            folder.mkdir()
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def record(self, kind: str, body: Mapping[str, Any]) -> None:
         """Write a record, wait until it is on disk, and only then believe it."""
