@@ -146,6 +146,14 @@ def test_nothing_to_judge_says_so(project, tmp_path):
     _agree(tmp_path, refused, "NOTHING")
 
 
+def test_a_changed_scorer_is_not_nothing_to_judge(project, tmp_path):
+    project.git("checkout", "-qb", "cheat")
+    project.commit(score_py=SCORE + "\n# generous\n")
+    ran = project.evalkit("gate", *_outputs(tmp_path))
+    assert ran.returncode == 1, ran.stdout + ran.stderr
+    _agree(tmp_path, ran, "REJECT")
+
+
 def test_a_contract_may_refuse_what_holds_nothing_to_judge(project):
     project.commit(evalkit_toml=CONTRACT + '\n[gate]\nempty = "fail"\n[suite]\ntimeout = "20s"\nmemory = "1GiB"\n')
     project.git("checkout", "-qb", "docs")
