@@ -9,6 +9,7 @@ import hashlib
 import heapq
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -172,10 +173,9 @@ class Workbench:
     @contextmanager
     def work_folder(self) -> Iterator[Path]:
         """A folder for one proposal, gone afterwards; what a killed run left of one is gone at the next start."""
-        folder = self.state / "work"
-        shutil.rmtree(folder, ignore_errors=True)
         with disk_errors("make a folder for the proposal"):
-            folder.mkdir()
+            (self.state / "work").mkdir(exist_ok=True)
+            folder = Path(tempfile.mkdtemp(dir=self.state / "work"))
         try:
             yield folder
         finally:
